@@ -1,0 +1,1 @@
+"""Observable instruments, one small file per source of figures."""
