@@ -1,0 +1,99 @@
+"""The board: what the keeper publishes and every process reads.
+
+It lies in the ledger's file as two buffers that are written in turn, each with its length and its
+crc32 in front, and the count of publications in the header names the newer one. A keeper that is
+killed while it writes leaves the other buffer as it was; a reader that was overtaken sees a wrong
+crc and reads again.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from otelmon.errors import LedgerError
+from otelmon.ledger import layout
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from otelmon.ledger.segment import Segment
+
+
+_HEAD: Final = struct.Struct("=QQ")
+_TRIES: Final = 3
+
+Number = float | int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What all processes together had counted at one moment."""
+
+    monotonic: int  # ns
+    requests: int
+    errors: int
+    duration: int  # ns, the sum of all requests'
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What a keeper knew at one moment."""
+
+    at: float  # Unix time
+    monotonic: int  # ns; comparable between the processes of one machine
+    interval: float  # seconds until the next one
+    keeper: int  # slot of the process that published it
+    host: Mapping[str, Number]
+    """The `system` figures by their names in `/api/metrics`, null where unknown"""
+    points: tuple[Point, ...] = ()
+    """Oldest first; the last is of this moment, the first at least a window older if it can be"""
+    baseline: Mapping[str, float] = field(default_factory=dict)
+    """What the next keeper needs to go on measuring where this one stopped"""
+    backlog: int | None = None
+    """Connections that wait to be accepted; null where the system does not tell"""
+
+
+def publish(segment: Segment, published: Published) -> None:
+    """Write the next state of the board; only the keeper may.
+
+    Raises:
+        LedgerError, OSError: there is no space for it; the board stays as it was.
+    """
+    payload = json.dumps(asdict(published), separators=(",", ":")).encode()
+    if len(payload) > layout.BOARD_BUFFER - _HEAD.size:
+        raise LedgerError(
+            f"The board's {len(payload)} bytes do not fit into {layout.BOARD_BUFFER}."
+        )
+    number = segment.header[layout.HEADER_BOARD] + 1
+    at = number % 2 * layout.BOARD_BUFFER
+    segment.take_space(layout.BOARD_AT + at, _HEAD.size + len(payload))
+    start = at + _HEAD.size
+    segment.board[at:start] = _HEAD.pack(len(payload), zlib.crc32(payload))
+    segment.board[start : start + len(payload)] = payload
+    segment.header[layout.HEADER_BOARD] = number
+
+
+def read(segment: Segment) -> Published | None:
+    """Return the newest state of the board; None before the first."""
+    for _ in range(_TRIES):
+        number = segment.header[layout.HEADER_BOARD]
+        if number == 0:
+            return None
+        at = number % 2 * layout.BOARD_BUFFER
+        length, crc = _HEAD.unpack(segment.board[at : at + _HEAD.size])
+        if length <= layout.BOARD_BUFFER - _HEAD.size:
+            payload = bytes(segment.board[at + _HEAD.size : at + _HEAD.size + length])
+            if zlib.crc32(payload) == crc:
+                return _decode(payload)
+    return None
+
+
+def _decode(payload: bytes) -> Published:
+    fields = json.loads(payload)
+    fields["points"] = tuple(Point(**point) for point in fields["points"])
+    return Published(**fields)

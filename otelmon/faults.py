@@ -1,0 +1,61 @@
+"""What went wrong inside otelmon: one log line per kind, a count, a place in `/health`.
+
+The application comes first, so nothing of ours raises into it; this is where such failures go
+instead. Kinds are a small fixed vocabulary of snake_case words, chosen by the code that reports.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from _thread import RLock
+from typing import NamedTuple
+
+
+log = logging.getLogger("otelmon")
+
+
+class Fault(NamedTuple):
+    """How often one kind of failure was seen in this process, and what it was last."""
+
+    times: int
+    error: str  # class name only: messages may hold addresses and secrets
+    at: float  # Unix seconds
+
+
+_faults: dict[str, Fault] = {}
+# Re-entrant: a GC callback may report while a report is being written.
+_lock = RLock()
+
+
+def report(kind: str, error: BaseException) -> None:
+    """Count a failure of *kind*; log it with its traceback the first time."""
+    with _lock:
+        before = _faults.get(kind)
+        times = 1 if before is None else before.times + 1
+        _faults[kind] = Fault(times, type(error).__name__, time.time_ns() / 1e9)
+    if times == 1:
+        log.error(
+            "%s failed: %s. The application goes on; further failures of this kind are only "
+            "counted, see /health.",
+            kind,
+            error,
+            exc_info=error,
+        )
+
+
+def seen() -> dict[str, Fault]:
+    """Return what this process has seen, by kind."""
+    with _lock:
+        return dict(_faults)
+
+
+def forget() -> None:
+    """Start anew, as a forked child does: what its parent saw is its parent's to tell."""
+    global _lock  # noqa: PLW0603 - the parent's lock may have been held by a thread that is gone
+    _lock = RLock()
+    _faults.clear()
+
+
+os.register_at_fork(after_in_child=forget)

@@ -1,0 +1,136 @@
+"""Which instance this process belongs to, found out without any hook or variable.
+
+The kernel gives every socket a cookie that no other socket has until the next boot. Workers of one
+server share its listening sockets, through forks and across gunicorn's USR2, and two servers never
+do, not even with SO_REUSEPORT or with one name of a unix socket. So the cookies of the listening
+sockets, with the boot and the network namespace, name the instance.
+"""
+
+from __future__ import annotations
+
+import _socket
+import contextlib
+import hashlib
+import os
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+_SO_COOKIE: Final = 57
+_START_TIME: Final = 19  # field 22 of /proc/PID/stat, counted behind the command's name
+
+
+class Process(NamedTuple):
+    """A process for certain: ids are used again, the pair is not."""
+
+    pid: int
+    start: int  # clock ticks since boot
+
+    @property
+    def alive(self) -> bool:
+        """Tell whether exactly this process still runs."""
+        return start_time(self.pid) == self.start
+
+
+class Identity(NamedTuple):
+    """The instance that a serving process belongs to."""
+
+    name: str
+    server: Process
+    boot: bytes
+    network: int
+
+
+def start_time(pid: int) -> int | None:
+    """Return when a process started, in clock ticks since boot; None if there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    return int(stat[stat.rindex(b")") + 2 :].split()[_START_TIME])
+
+
+def boot_id() -> bytes:
+    """Return the 16 bytes that the kernel chose at boot; zeros where there are none."""
+    try:
+        return bytes.fromhex(Path("/proc/sys/kernel/random/boot_id").read_text().replace("-", ""))
+    except (OSError, ValueError):
+        return bytes(16)
+
+
+def network_namespace() -> int:
+    """Return the inode of this process's network namespace; 0 where there are none."""
+    try:
+        return Path("/proc/self/ns/net").stat().st_ino
+    except OSError:
+        return 0
+
+
+def listening() -> list[int]:
+    """Return the descriptors of this process's listening sockets."""
+    try:
+        entries = os.listdir("/proc/self/fd")
+    except OSError:
+        return []
+    return [fd for fd in map(int, entries) if _option(fd, socket.SO_ACCEPTCONN, 4)]
+
+
+def identify(descriptors: Iterable[int], *, name: str | None, parent: int) -> Identity | None:
+    """Return the instance that listens on *descriptors*, or None if the kernel names none.
+
+    *name* overrides what the sockets say; *parent* is the server process if it shares one of the
+    sockets, and else this process is.
+    """
+    descriptors = list(descriptors)
+    cookies = sorted({cookie for fd in descriptors if (cookie := _option(fd, _SO_COOKIE, 8))})
+    boot, network = boot_id(), network_namespace()
+    if name is None:
+        if not cookies or not network:
+            return None
+        material = b"".join([boot, network.to_bytes(8, "little"), *cookies])
+        name = hashlib.sha256(material).hexdigest()[:16]
+    pid = parent if _shares(parent, descriptors) else os.getpid()
+    return Identity(name, Process(pid, start_time(pid) or 0), boot, network)
+
+
+def _option(fd: int, option: int, length: int) -> bytes | None:
+    """Return a socket's option as bytes; None if *fd* is no socket or the option is zero."""
+    try:
+        copy = os.dup(fd)
+    except OSError:
+        return None
+    blocking = os.get_blocking(fd)
+    try:
+        # Not socket.socket: gevent's would turn the server's socket non-blocking for good.
+        found = _socket.socket(fileno=copy)
+    except OSError:
+        os.close(copy)
+        return None
+    try:
+        value = found.getsockopt(socket.SOL_SOCKET, option, length)
+    except OSError:
+        return None
+    finally:
+        found.close()
+        # A default timeout of the application's makes every new socket object non-blocking.
+        os.set_blocking(fd, blocking)
+    return value if any(value) else None
+
+
+def _shares(pid: int, descriptors: Iterable[int]) -> bool:
+    """Tell whether process *pid* has one of our sockets open too."""
+    ours = {os.readlink(f"/proc/self/fd/{fd}") for fd in descriptors}
+    try:
+        entries = os.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        return False
+    for entry in entries:
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/{pid}/fd/{entry}") in ours:
+                return True
+    return False

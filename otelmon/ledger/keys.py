@@ -1,0 +1,186 @@
+"""The key table: which series exist, and which lanes are theirs.
+
+All processes of an instance share it. Whoever meets a new series appends it under the file lock;
+everybody keeps a parsed copy and reads only what was added since. A record is one JSON array:
+
+    ["i", name, kind, unit, description, bounds, scale, scope]    the next instrument
+    ["s", instrument's number, [[key, value], ...], base]         a series of it
+"""
+
+from __future__ import annotations
+
+import _thread
+import json
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from otelmon.errors import LedgerError
+from otelmon.ledger import layout
+from otelmon.ledger.instrument import OVERFLOW, Attributes, Instrument, Series
+from otelmon.threads import original
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from otelmon.ledger.segment import Segment
+
+
+# After the file lock could not be had, new series are not even tried for this long.
+_BACK_OFF_SECONDS: Final = 1.0
+
+
+class KeyTable:
+    """A parsed copy of the key table; `end` is how many bytes of it were read so far."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self.end = 0
+        self.instruments: list[Instrument] = []
+        self.series: list[Series] = []
+        self._found: dict[tuple[Instrument, Attributes], Series] = {}
+        self._sizes: Counter[Instrument] = Counter()
+
+    def find(self, instrument: Instrument, attributes: Attributes) -> Series | None:
+        """Return the series if it is known here."""
+        return self._found.get((instrument, attributes))
+
+    def size(self, instrument: Instrument) -> int:
+        """Return how many series *instrument* has, the overflow series not counted."""
+        return self._sizes[instrument]
+
+    def read(self, records: Iterable[bytes]) -> None:
+        """Take in records in the order in which they stand in the file."""
+        for record in records:
+            tag, *fields = json.loads(record)
+            if tag == "i":
+                self.instruments.append(_instrument(fields))
+            elif tag == "s":
+                self._add(fields)
+
+    def _add(self, fields: list[Any]) -> None:
+        number, pairs, base = fields
+        instrument = self.instruments[number]
+        series = Series(instrument, tuple((key, value) for key, value in pairs), base)
+        self.series.append(series)
+        self._found[instrument, series.attributes] = series
+        if series.attributes != OVERFLOW:
+            self._sizes[instrument] += 1
+
+    def announce(self, instrument: Instrument) -> bytes | None:
+        """Return the record that makes *instrument* known, None if it is known already."""
+        if instrument in self.instruments:
+            return None
+        fields = (
+            instrument.name,
+            instrument.kind,
+            instrument.unit,
+            instrument.description,
+            instrument.bounds,
+            instrument.scale,
+            instrument.scope,
+        )
+        return _encode("i", *fields)
+
+    def place(self, instrument: Instrument, attributes: Attributes, base: int) -> bytes:
+        """Return the record that gives a series its lanes; its instrument must be known."""
+        return _encode("s", self.instruments.index(instrument), attributes, base)
+
+
+def _encode(*fields: object) -> bytes:
+    return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode(
+        "utf-8", "surrogatepass"
+    )
+
+
+def _instrument(fields: list[Any]) -> Instrument:
+    name, kind, unit, description, bounds, scale, scope = fields
+    return Instrument(name, kind, unit, description, tuple(bounds), scale, scope)
+
+
+class Keys:
+    """The key table of one segment, as a process's threads share it.
+
+    Re-entrant like the pen: a signal handler or GC callback that interrupts a change of the table
+    finds the table as it was, and places nothing.
+    """
+
+    def __init__(self, segment: Segment, *, series_limit: int) -> None:
+        """Know what the segment's key table holds so far."""
+        self._segment = segment
+        self._limit = series_limit
+        self._table = KeyTable()
+        self._lock = original(_thread, "RLock")()
+        self._busy = False
+        self._not_before = 0.0
+
+    def series(self) -> list[Series]:
+        """Return all series that exist by now, in the order in which they were placed."""
+        with self._lock:
+            if not self._busy:
+                self._catch_up()
+            return list(self._table.series)
+
+    def find(self, instrument: Instrument, attributes: Attributes) -> Series | None:
+        """Return a series that is known to this process, and takes no lock."""
+        return self._table.find(instrument, attributes)
+
+    def place(self, instrument: Instrument, attributes: Attributes) -> Series | None:
+        """Return a series, given lanes if it has none; None past the limit or without the lock.
+
+        Raises:
+            LedgerError, OSError: there is no more space.
+        """
+        with self._lock:
+            if self._busy or self._full(instrument, attributes):
+                return None
+            if time.monotonic() < self._not_before:
+                return None
+            self._busy = True
+            try:
+                return self._place(instrument, attributes)
+            finally:
+                self._busy = False
+
+    def _place(self, instrument: Instrument, attributes: Attributes) -> Series | None:
+        with self._segment.appending() as alone:
+            self._catch_up()
+            found = self._table.find(instrument, attributes)
+            if not alone:
+                self._not_before = time.monotonic() + _BACK_OFF_SECONDS
+            elif found is None and not self._full(instrument, attributes):
+                self._append(instrument, attributes)
+                found = self._table.find(instrument, attributes)
+            return found
+
+    def _append(self, instrument: Instrument, attributes: Attributes) -> None:
+        header = self._segment.header
+        word, lanes = (
+            (layout.HEADER_NEXT_COUNT, layout.COUNTS)
+            if instrument.counts
+            else (layout.HEADER_NEXT_VALUE, layout.VALUES)
+        )
+        base = max(header[word], layout.FIRST_LANE)
+        following = base + instrument.counts + instrument.values
+        if following > lanes:
+            raise LedgerError(f"All {lanes} lanes of the ledger are taken.")
+        announced = self._table.announce(instrument)
+        if announced is not None:
+            self._segment.publish(layout.encode_record(announced))
+            self._catch_up()
+        # First the lanes are gone, then they are named: a kill in between only wastes them.
+        header[word] = following
+        self._segment.publish(
+            layout.encode_record(self._table.place(instrument, attributes, base))
+        )
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        if self._segment.header[layout.HEADER_KEYS_END] > self._table.end:
+            records, length = layout.decode_records(self._segment.keys(self._table.end))
+            self._table.read(records)
+            self._table.end += length
+
+    def _full(self, instrument: Instrument, attributes: Attributes) -> bool:
+        return attributes != OVERFLOW and self._table.size(instrument) >= self._limit

@@ -1,0 +1,163 @@
+"""The bytes of a ledger file, apart from any input or output.
+
+A ledger is one sparse file of a fixed size::
+
+    0                header     one page; 64-bit words, see HEADER_*
+    KEYS_AT          key table  records, appended under a lock, never changed
+    BOARD_AT         board      two buffers, written in turn by the keeper
+    SLOTS_AT         slots      SLOTS times SLOT_BYTES
+
+and a slot, which one process writes and all read, is::
+
+    0                head       one page; 64-bit words, see HEAD_*
+    COUNTS_AT        counts     64-bit unsigned lanes that only grow
+    VALUES_AT        values     64-bit floats that die with their process
+
+Every number is native-endian, 8 bytes wide and 8-byte aligned, because only such a store is seen
+whole by another process: a store through `memoryview.cast` is one machine store, while
+`struct.pack_into` clears the bytes first and readers see zeros.
+
+A series has the same lanes in every slot, so merging is adding slot to slot. A lane never passes
+2**64, so the slots' lanes can be added as one big integer each without a carry between lanes.
+
+Not guaranteed: two lanes are never read at one moment. What must agree is derived from one lane
+(a histogram's count is the sum of its buckets and stored nowhere).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import zlib
+from typing import Final, NamedTuple
+
+from otelmon.errors import LedgerError
+
+
+MAGIC: Final = b"otelmon\n"
+VERSION: Final = 1
+PAGE: Final = 4096
+WORD: Final = 8
+
+KEYS_AT: Final = PAGE
+KEYS_BYTES: Final = 4 * 1024 * 1024
+BOARD_AT: Final = KEYS_AT + KEYS_BYTES
+BOARD_BUFFER: Final = 256 * 1024
+SLOTS_AT: Final = BOARD_AT + 2 * BOARD_BUFFER
+
+SLOTS: Final = 256
+COUNTS_AT: Final = PAGE
+COUNTS: Final = 256 * 1024
+VALUES_AT: Final = COUNTS_AT + COUNTS * WORD
+VALUES: Final = 32 * 1024
+SLOT_BYTES: Final = VALUES_AT + VALUES * WORD
+FILE_BYTES: Final = SLOTS_AT + SLOTS * SLOT_BYTES
+
+# Disk or tmpfs space is taken in steps of this many bytes, before anything is written there.
+STEP_BYTES: Final = 64 * 1024
+
+# Words of the header. All but the last two are written under a lock.
+HEADER_KEYS_END: Final = 8  # bytes of the key table that are published
+HEADER_NEXT_COUNT: Final = 9  # first lane that belongs to no series yet
+HEADER_NEXT_VALUE: Final = 10
+HEADER_SLOTS_USED: Final = 11  # slots from this one on were never claimed
+HEADER_SERVER_PID: Final = 12  # the process whose end is the end of the instance
+HEADER_SERVER_START: Final = 13  # its start time, because process ids are used again
+HEADER_PRIVATE_BEAT: Final = 14  # monotonic ns of the last beat of a process without a slot
+HEADER_BOARD: Final = 15  # how often the board was published; odd and even name the buffer
+
+# Words of a slot's head, written by the slot's owner alone.
+HEAD_GENERATION: Final = 0  # how many processes have claimed the slot so far
+HEAD_PID: Final = 1
+HEAD_CLAIMED: Final = 2  # Unix ns
+HEAD_BEAT: Final = 3  # monotonic ns of the owner's last sign of life
+HEAD_CAPACITY: Final = 4  # requests that the owner can serve at once, 0 if unknown
+HEAD_OLDEST: Final = 5  # monotonic ns at which, as of its last beat, its oldest request began
+HEAD_DRAINING: Final = 6  # 1 once the owner takes no new requests
+HEAD_COUNTS: Final = 7  # lanes for which the owner has taken space: readers stop there
+HEAD_VALUES: Final = 8
+
+# Lanes that every slot has before any series.
+LANE_STARTED: Final = 0
+LANE_LOST: Final = 1
+FIRST_LANE: Final = 8
+
+_HEADER = struct.Struct("=8sQQQ16sQ")
+_RECORD = struct.Struct("=II")
+
+
+def _layout_hash() -> int:
+    numbers = (VERSION, KEYS_AT, BOARD_AT, SLOTS_AT, SLOTS, COUNTS_AT, VALUES_AT, SLOT_BYTES)
+    digest = hashlib.sha256(repr((numbers, struct.calcsize("P"), struct.pack("=H", 1))).encode())
+    return int.from_bytes(digest.digest()[:8], "little")
+
+
+LAYOUT: Final = _layout_hash()
+
+
+class Header(NamedTuple):
+    """What a ledger file says of itself in its first 56 bytes; the words follow it."""
+
+    created: int  # Unix ns
+    boot: bytes  # 16 bytes of the boot id: monotonic times mean nothing after a reboot
+    network: int  # inode of the network namespace
+
+
+def encode_header(header: Header) -> bytes:
+    """Return the first bytes of a new file."""
+    return _HEADER.pack(MAGIC, VERSION, LAYOUT, header.created, header.boot, header.network)
+
+
+def decode_header(data: bytes) -> Header:
+    """Read the first bytes of a file.
+
+    Raises:
+        LedgerError: the file is no ledger, or one of another layout.
+    """
+    if len(data) < _HEADER.size:
+        raise LedgerError(f"The ledger file ends after {len(data)} bytes; it was truncated.")
+    magic, version, layout, created, boot, network = _HEADER.unpack_from(data)
+    if magic != MAGIC:
+        raise LedgerError(f"The file begins with {magic!r}, so it is no ledger of otelmon.")
+    if (version, layout) != (VERSION, LAYOUT):
+        raise LedgerError(
+            f"The ledger file has layout {version}/{layout:016x}; "
+            f"this otelmon reads {VERSION}/{LAYOUT:016x}."
+        )
+    return Header(created, boot, network)
+
+
+def encode_record(payload: bytes) -> bytes:
+    """Frame one record of the key table: length, crc32, payload, padded to a word."""
+    frame = _RECORD.pack(len(payload), zlib.crc32(payload)) + payload
+    return frame + bytes(-len(frame) % WORD)
+
+
+def decode_records(data: bytes) -> tuple[list[bytes], int]:
+    """Return the whole records at the start of *data*, and how many bytes they take.
+
+    A record whose crc is wrong ends the list: it may be complete a moment later, on a processor
+    that shows stores out of order.
+    """
+    records = []
+    at = 0
+    while at + _RECORD.size <= len(data):
+        length, crc = _RECORD.unpack_from(data, at)
+        payload = data[at + _RECORD.size : at + _RECORD.size + length]
+        if len(payload) != length or zlib.crc32(payload) != crc:
+            break
+        records.append(payload)
+        at += (_RECORD.size + length + WORD - 1) // WORD * WORD
+    return records, at
+
+
+def slot_at(slot: int) -> int:
+    """Return where *slot* begins in the file."""
+    return SLOTS_AT + slot * SLOT_BYTES
+
+
+def sum_lanes(slots: list[bytes]) -> list[int]:
+    """Add the counts of all *slots*, lane by lane; shorter ones count as zero behind their end."""
+    longest = max(map(len, slots), default=0)
+    total = sum(int.from_bytes(slot, "little") for slot in slots)
+    return memoryview(total.to_bytes(longest, "little")).cast("Q").tolist()

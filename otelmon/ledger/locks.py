@@ -1,0 +1,147 @@
+"""Locks that the kernel takes back when their holder dies, however it dies.
+
+`flock` for whole duties, a POSIX byte-range lock for the slots: the latter is never inherited by a
+fork, and the kernel tells who is alive without anybody trying the lock. It has one trap: closing
+*any* descriptor of the file drops all of the process's locks on it, so the file of the range locks
+is opened once per process and never by anything else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import struct
+import time
+from typing import TYPE_CHECKING, Final
+
+from otelmon.ledger.files import open_private
+from otelmon.threads import Alarm
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+# struct flock of Linux: type, whence, start, length, pid.
+_FLOCK: Final = struct.Struct("@hhqqi4x")
+_POLL_SECONDS: Final = 0.002
+_CLOSED: Final = -1
+
+
+class RangeLocks:
+    """One byte of a lock file per thing to be owned by one process."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create the lock file."""
+        self._fd = open_private(path, os.O_RDWR | os.O_CREAT)
+
+    def take(self, byte: int) -> bool:
+        """Own *byte* from now on, unless another process does."""
+        try:
+            fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
+        except (BlockingIOError, PermissionError):
+            return False
+        return True
+
+    def give(self, byte: int) -> None:
+        """Own *byte* no longer."""
+        fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, byte)
+
+    def owned(self, byte: int, length: int = 1) -> bool:
+        """Tell whether *another* process owns any of the bytes; one's own never count."""
+        if self._fd == _CLOSED:
+            return False
+        question = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, length, 0)
+        answer = _FLOCK.unpack(fcntl.fcntl(self._fd, fcntl.F_GETLK, question))
+        return bool(answer[0] != fcntl.F_UNLCK)
+
+    @contextlib.contextmanager
+    def held(self, byte: int, *, seconds: float) -> Iterator[bool]:
+        """Own *byte* for the length of a block; yield False if it could not be had in time."""
+        taken = _wait(lambda: self.take(byte), seconds)
+        try:
+            yield taken
+        finally:
+            if taken:
+                self.give(byte)
+
+    def close(self) -> None:
+        """Give everything back."""
+        os.close(self._fd)
+        self._fd = _CLOSED
+
+
+class Lease:
+    """A duty that one process of the instance holds at a time: the lock on a file of its own.
+
+    A forked child shares the descriptor and would keep the duty beyond its parent's death, so it
+    must call `forget`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Name the file; it is made at the first try."""
+        self._path = path
+        self._fd: int | None = None
+
+    @property
+    def held(self) -> bool:
+        """Tell whether this process has the duty."""
+        return self._fd is not None
+
+    def take(self) -> bool:
+        """Try to get the duty without waiting; return whether it is held now."""
+        if self._fd is not None and not self._replaced(self._fd):
+            return True
+        self.give()
+        fd = open_private(self._path, os.O_RDWR | os.O_CREAT)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            return False
+        self._fd = fd
+        return True
+
+    def give(self) -> None:
+        """Leave the duty to others."""
+        if self._fd is not None:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+            self.forget()
+
+    def forget(self) -> None:
+        """Drop the inherited descriptor, leaving the lock to the parent."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def _replaced(self, fd: int) -> bool:
+        """Tell whether the file was removed: then another may hold a lock of the same name."""
+        try:
+            return not os.path.samestat(os.fstat(fd), self._path.stat())
+        except FileNotFoundError:
+            return True
+
+
+@contextlib.contextmanager
+def directory_lock(path: Path, *, seconds: float) -> Iterator[bool]:
+    """Be the only one who opens, claims or removes in a directory; yield False if that failed.
+
+    A range lock, because a child forked meanwhile must not inherit it.
+    """
+    locks = RangeLocks(path)
+    try:
+        with locks.held(0, seconds=seconds) as taken:
+            yield taken
+    finally:
+        locks.close()
+
+
+def _wait(take: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not take():
+        if time.monotonic() > deadline:
+            return False
+        Alarm().wait(_POLL_SECONDS)
+    return True

@@ -1,0 +1,102 @@
+"""Opening an instance's file and claiming a slot of it; removing what is left of dead instances.
+
+All of it happens under the lock of the directory, so that nobody claims in a file that another is
+about to remove.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from typing import TYPE_CHECKING, Final
+
+from otelmon.errors import LedgerError
+from otelmon.ledger import layout
+from otelmon.ledger.files import open_private
+from otelmon.ledger.identity import Process
+from otelmon.ledger.locks import RangeLocks, directory_lock
+from otelmon.ledger.segment import SharedSegment
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from otelmon.ledger.identity import Identity
+
+
+log = logging.getLogger("otelmon")
+
+_OPEN_SECONDS: Final = 5.0
+# What cannot be judged (another layout, another network namespace) is left alone this long.
+_STRANGER_SECONDS: Final = 86_400.0
+
+
+@contextlib.contextmanager
+def opened(place: Path, identity: Identity) -> Iterator[SharedSegment]:
+    """Yield the instance's file, with the directory's lock held for the length of the block.
+
+    Raises:
+        LedgerError: the lock could not be had.
+        OSError: no space, no permission, a planted link.
+    """
+    with directory_lock(place / "lock", seconds=_OPEN_SECONDS) as locked:
+        if not locked:
+            raise LedgerError(f"Another process held {place / 'lock'} for {_OPEN_SECONDS:.0f} s.")
+        for other in place.glob("*.ledger"):
+            if _left_behind(other, identity):
+                remove(other)
+        yield _open(place / f"{identity.name}.ledger", identity)
+
+
+def _open(path: Path, identity: Identity) -> SharedSegment:
+    header = layout.Header(time.time_ns(), identity.boot, identity.network)
+    try:
+        return SharedSegment(path, header=header)
+    except LedgerError as error:
+        # Nothing is ever mended in place: whoever still maps the old file keeps it.
+        log.warning("%s A new one takes its place.", error)
+        remove(path)
+        return SharedSegment(path, header=header)
+
+
+def remove(path: Path) -> None:
+    """Remove a ledger and the lock files beside it."""
+    for suffix in (".ledger", ".slots", ".duty", ".port"):
+        path.with_suffix(suffix).unlink(missing_ok=True)
+
+
+def _left_behind(path: Path, identity: Identity) -> bool:
+    """Tell whether a ledger belongs to an instance that has ended, as far as can be told."""
+    try:
+        locks = RangeLocks(path.with_suffix(".slots"))
+        try:
+            if locks.owned(0, layout.SLOTS):
+                return False
+        finally:
+            locks.close()
+        return _ended(path, identity)
+    except (OSError, LedgerError):
+        return False
+
+
+def _ended(path: Path, identity: Identity) -> bool:
+    fd = open_private(path, os.O_RDONLY)
+    try:
+        age = time.time_ns() / 1e9 - os.fstat(fd).st_mtime
+        page = os.pread(fd, layout.PAGE, 0)
+    finally:
+        os.close(fd)
+    try:
+        header = layout.decode_header(page)
+    except LedgerError:
+        return age > _STRANGER_SECONDS
+    if header.boot != identity.boot:
+        return True
+    if header.network != identity.network:
+        return age > _STRANGER_SECONDS
+    words = memoryview(page).cast("Q")
+    server = Process(words[layout.HEADER_SERVER_PID], words[layout.HEADER_SERVER_START])
+    return not server.alive

@@ -1,0 +1,68 @@
+"""The right to write one slot."""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import sys
+from typing import TYPE_CHECKING, Final
+
+from otelmon.ledger import layout
+from otelmon.threads import original
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from otelmon.ledger.segment import SlotView
+
+
+FREE_THREADED: Final = not getattr(sys, "_is_gil_enabled", lambda: True)()
+"""True where threads run at once, so that they must take turns at a slot"""
+
+
+class Pen:
+    """Writes this process's slot: whole additions only, without waiting.
+
+    `counts[lane] += n` reads, adds and stores. CPython lets another thread, a signal handler or a
+    GC callback run only between instructions that call or jump back, and there is none of these in
+    that statement, so it is atomic in a process that has the GIL, and a handler that interrupts a
+    recording may record too: nothing is held that it could wait for. tests/test_pen.py hammers on
+    it. Without the GIL, `lock` keeps threads apart; it is re-entrant, and as a handler runs between
+    the same instructions there, nothing is lost to it either.
+
+    Hot paths store into `counts` themselves, each lane by its own statement of that form.
+    """
+
+    __slots__ = ("counts", "head", "live", "lock", "number", "values")
+
+    def __init__(self, number: int, slot: SlotView) -> None:
+        """Write slot *number*, which the caller has claimed."""
+        self.number = number
+        self.head, self.counts, self.values = slot
+        self.live: dict[int, None] = {}
+        """Monotonic ns at which each request in flight began, oldest first: an ordered set"""
+        self.lock: contextlib.AbstractContextManager[object] | None = (
+            original(_thread, "RLock")() if FREE_THREADED else None
+        )
+
+    def add(self, adds: Iterable[tuple[int, int]]) -> None:
+        """Add to lanes, in the order given: (lane, amount) each, amounts never negative."""
+        counts = self.counts
+        with self.lock or _NOBODY_ELSE:
+            for lane, amount in adds:
+                counts[lane] += amount
+
+    def oldest(self) -> int:
+        """Return when the oldest request in flight began, 0 if there is none."""
+        for began in self.live:
+            return began
+        return 0
+
+    def taken(self) -> list[int]:
+        """Return a copy of all counts."""
+        counts: list[int] = self.counts[: self.head[layout.HEAD_COUNTS]].tolist()
+        return counts
+
+
+_NOBODY_ELSE: Final = contextlib.nullcontext()

@@ -1,0 +1,173 @@
+"""Reading the whole instance: all slots merged into one immutable answer."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from otelmon.ledger import layout
+from otelmon.ledger.requests import DURATION
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from otelmon.ledger.instrument import Series
+    from otelmon.ledger.keys import Keys
+    from otelmon.ledger.segment import Segment
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A process that serves now, as its slot tells; times in seconds."""
+
+    slot: int
+    pid: int
+    claimed: float  # Unix time
+    beat_age: float
+    capacity: int | None
+    draining: bool
+    started: int
+    in_flight: int
+    oldest_age: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the instance has counted up to one moment, all of its processes together.
+
+    `lanes` are the merged counts; `Series.buckets` and `Series.total` pick out of them.
+    """
+
+    at: float  # Unix time
+    monotonic: int  # ns
+    workers: tuple[Worker, ...]
+    series: tuple[Series, ...]
+    lanes: list[int]
+    values: dict[int, dict[int, float]]
+    """For each gauge's lane, what each live slot says"""
+    started: int
+    finished: int
+    lost: int
+    worker_starts: int
+    shared: bool
+    complete: bool
+    """False while a process of the instance counts for itself, without a slot"""
+
+    @property
+    def in_flight(self) -> int:
+        """Return how many requests are being served now."""
+        return sum(worker.in_flight for worker in self.workers)
+
+    @property
+    def worker_deaths(self) -> int:
+        """Return how many processes have served and serve no longer."""
+        return self.worker_starts - len(self.workers)
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    number: int
+    head: list[int]
+    counts: bytes
+    values: Sequence[float]
+    alive: bool
+    settled: bool
+    """Dead before, while and after it was copied: what it had in flight is lost for certain"""
+
+
+def read(segment: Segment, keys: Keys, *, own: int | None) -> Reading:
+    """Merge all slots of *segment*; *own* is the slot that this process holds, if any."""
+    slots = [
+        _copy(segment, number, own=number == own)
+        for number in range(min(segment.header[layout.HEADER_SLOTS_USED], layout.SLOTS))
+    ]
+    # After the slots, so that whatever stands in a copied lane has a name.
+    known = keys.series()
+    lanes = layout.sum_lanes([slot.counts for slot in slots])
+    lanes += [0] * (layout.FIRST_LANE - len(lanes))
+    durations = [series for series in known if series.instrument == DURATION]
+    now = time.monotonic_ns()
+    unfinished = {slot.number: _unfinished(slot, durations) for slot in slots}
+    live = [slot for slot in slots if slot.alive]
+    return Reading(
+        at=time.time_ns() / 1e9,
+        monotonic=now,
+        workers=tuple(_worker(slot, unfinished[slot.number], now) for slot in live),
+        series=tuple(known),
+        lanes=lanes,
+        values=_values(live, known),
+        started=lanes[layout.LANE_STARTED],
+        finished=sum(sum(series.buckets(lanes)) for series in durations),
+        lost=lanes[layout.LANE_LOST] + sum(unfinished[s.number] for s in slots if s.settled),
+        worker_starts=sum(slot.head[layout.HEAD_GENERATION] for slot in slots),
+        shared=segment.shared,
+        complete=_complete(segment, now),
+    )
+
+
+def finished(counts: list[int], durations: Iterable[Series]) -> int:
+    """Return how many requests a slot's *counts* say were finished."""
+    return sum(sum(series.buckets(counts)) for series in durations)
+
+
+def _copy(segment: Segment, number: int, *, own: bool) -> _Slot:
+    view = segment.slot(number)
+    before = view.head[layout.HEAD_GENERATION]
+    alive = own or segment.owned_by_another(number)
+    head = view.head[: layout.HEAD_VALUES + 1].tolist()
+    counts = bytes(view.counts[: min(head[layout.HEAD_COUNTS], layout.COUNTS)])
+    values = view.values[: min(head[layout.HEAD_VALUES], layout.VALUES)].tolist()
+    settled = (
+        not alive
+        and not segment.owned_by_another(number)
+        and view.head[layout.HEAD_GENERATION] == before
+    )
+    return _Slot(number, head, counts, values, alive and before > 0, settled)
+
+
+def _unfinished(slot: _Slot, durations: list[Series]) -> int:
+    """Return what a slot has started and neither finished nor lost, never less than nothing.
+
+    The lanes were not copied at one moment, so a busy slot may seem to have finished more than it
+    started.
+    """
+    if not slot.counts:
+        return 0
+    counts = memoryview(slot.counts).cast("Q").tolist()
+    started, lost = counts[layout.LANE_STARTED], counts[layout.LANE_LOST]
+    return max(0, started - lost - finished(counts, durations))
+
+
+def _worker(slot: _Slot, in_flight: int, now: int) -> Worker:
+    head = slot.head
+    oldest = head[layout.HEAD_OLDEST]
+    return Worker(
+        slot=slot.number,
+        pid=head[layout.HEAD_PID],
+        claimed=head[layout.HEAD_CLAIMED] / 1e9,
+        beat_age=max(0.0, (now - head[layout.HEAD_BEAT]) / 1e9),
+        capacity=head[layout.HEAD_CAPACITY] or None,
+        draining=bool(head[layout.HEAD_DRAINING]),
+        started=memoryview(slot.counts).cast("Q")[layout.LANE_STARTED] if slot.counts else 0,
+        in_flight=in_flight,
+        oldest_age=max(0.0, (now - oldest) / 1e9) if oldest and in_flight else None,
+    )
+
+
+def _values(live: list[_Slot], known: list[Series]) -> dict[int, dict[int, float]]:
+    gauges = [series.base for series in known if series.instrument.values]
+    return {
+        base: {slot.number: slot.values[base] for slot in live if base < len(slot.values)}
+        for base in gauges
+    }
+
+
+def _complete(segment: Segment, now: int) -> bool:
+    beat = segment.header[layout.HEADER_PRIVATE_BEAT]
+    return not beat or now - beat > PRIVATE_NS
+
+
+PRIVATE_NS = 5_000_000_000
+"""A process without a slot says so every second; after this long it is gone"""

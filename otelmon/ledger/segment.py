@@ -1,0 +1,211 @@
+"""The ledger's memory: a map of this process alone, or a mapped file that processes share."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import stat
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from otelmon.errors import LedgerError
+from otelmon.ledger import layout
+from otelmon.ledger.files import open_private
+from otelmon.ledger.locks import RangeLocks
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+# Slots are mapped in blocks, because a map holds a file descriptor of its own.
+_BLOCK: Final = 8
+_KEYS_LOCK: Final = layout.SLOTS
+# New series are rare; whoever cannot get the lock soon uses the overflow series for now.
+_KEYS_SECONDS: Final = 0.05
+_CLOSED: Final = -1
+
+
+class SlotView(NamedTuple):
+    """The three parts of a slot as arrays of words."""
+
+    head: memoryview
+    counts: memoryview
+    values: memoryview[float]
+
+
+class Segment:
+    """The memory of one process that shares nothing: header, key table, board and one slot.
+
+    It is the whole of it on systems without shared memory, and the last resort where no file can
+    be had.
+    """
+
+    def __init__(self) -> None:
+        """Take the memory; its pages cost nothing until they are used."""
+        whole = memoryview(mmap.mmap(-1, layout.slot_at(1)))
+        header = layout.encode_header(layout.Header(time.time_ns(), bytes(16), 0))
+        whole[: len(header)] = header
+        self._use(whole[: layout.SLOTS_AT])
+        self._slots = {0: _view(whole[layout.SLOTS_AT :])}
+
+    def _use(self, common: memoryview) -> None:
+        self._common = common
+        self.header = common[: layout.PAGE].cast("Q")
+        self.board = common[layout.BOARD_AT :]
+
+    @property
+    def shared(self) -> bool:
+        """Tell whether other processes see this memory."""
+        return False
+
+    def take_space(self, at: int, length: int) -> None:
+        """Make sure that storing to these bytes cannot fail; ENOSPC is raised here instead."""
+
+    def slot(self, number: int) -> SlotView:
+        """Return the words of a slot. Touch only what its owner has taken space for."""
+        return self._slots[number]
+
+    def claim(self, number: int) -> bool:
+        """Own a slot until this process ends, unless another process does."""
+        return number in self._slots
+
+    def owned_by_another(self, number: int) -> bool:  # noqa: ARG002 - nobody else sees it
+        """Tell whether another process lives that owns the slot."""
+        return False
+
+    @contextlib.contextmanager
+    def appending(self) -> Iterator[bool]:
+        """Be the only process that appends keys; yield False if that cannot be had soon."""
+        yield True
+
+    def keys(self, start: int) -> bytes:
+        """Return what is published of the key table from byte *start* on."""
+        end = min(self.header[layout.HEADER_KEYS_END], layout.KEYS_BYTES)
+        return bytes(self._common[layout.KEYS_AT + start : layout.KEYS_AT + end])
+
+    def publish(self, frame: bytes) -> None:
+        """Append framed records to the key table, the caller being alone.
+
+        Raises:
+            LedgerError, OSError: there is no more space.
+        """
+        end = self.header[layout.HEADER_KEYS_END]
+        if end + len(frame) > layout.KEYS_BYTES:
+            raise LedgerError(f"The key table's {layout.KEYS_BYTES} bytes are used up.")
+        at = layout.KEYS_AT + end
+        self.take_space(at, len(frame))
+        self._common[at : at + len(frame)] = frame
+        self.header[layout.HEADER_KEYS_END] = end + len(frame)
+
+    def replaced(self) -> bool:
+        """Tell whether the memory's file was removed, or another lies in its place."""
+        return False
+
+    def close(self) -> None:
+        """Give the slots back; the memory can still be read, and goes with its last view."""
+
+
+class SharedSegment(Segment):
+    """A ledger file, mapped. Space is taken before it is written, never by writing."""
+
+    def __init__(self, path: Path, *, header: layout.Header) -> None:
+        """Open the ledger file at *path*, or create it with *header*.
+
+        The caller holds the directory's lock.
+
+        Raises:
+            LedgerError: the file is not a ledger of this layout, boot and network namespace.
+            OSError: it cannot be had: no space, no permission, a planted link.
+        """
+        self.path = path
+        self._blocks: dict[int, memoryview] = {}
+        self._slots = {}
+        self._fd = open_private(path, os.O_RDWR | os.O_CREAT)
+        try:
+            self._prepare(header)
+            self._use(memoryview(mmap.mmap(self._fd, layout.SLOTS_AT)))
+            self._locks = RangeLocks(path.with_suffix(".slots"))
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def _prepare(self, header: layout.Header) -> None:
+        if os.fstat(self._fd).st_size == 0:
+            self.take_space(0, layout.KEYS_AT)
+            # The header last: a file whose maker was killed half-way is refused, and made anew.
+            os.ftruncate(self._fd, layout.FILE_BYTES)
+            os.pwrite(self._fd, layout.encode_header(header), 0)
+        if (size := os.fstat(self._fd).st_size) != layout.FILE_BYTES:
+            raise LedgerError(
+                f"The ledger {self.path} has {size} bytes where {layout.FILE_BYTES} belong."
+            )
+        found = layout.decode_header(os.pread(self._fd, layout.PAGE, 0))
+        if (found.boot, found.network) != (header.boot, header.network):
+            raise LedgerError(f"The ledger {self.path} is of another boot or network namespace.")
+
+    @property
+    def shared(self) -> bool:
+        """Tell that other processes see this memory."""
+        return True
+
+    def take_space(self, at: int, length: int) -> None:
+        """Take file space now: a store to a page that a full tmpfs cannot give kills by SIGBUS."""
+        os.posix_fallocate(self._fd, at, length)
+
+    def slot(self, number: int) -> SlotView:
+        """Return the words of a slot, mapped at the first call."""
+        if number not in self._slots:
+            at = number % _BLOCK * layout.SLOT_BYTES
+            self._slots[number] = _view(self._block(number // _BLOCK)[at : at + layout.SLOT_BYTES])
+        return self._slots[number]
+
+    def _block(self, number: int) -> memoryview:
+        if number not in self._blocks:
+            if self._fd == _CLOSED:
+                raise LedgerError(f"The ledger {self.path} was closed by this process.")
+            length = _BLOCK * layout.SLOT_BYTES
+            at = layout.SLOTS_AT + number * length
+            self._blocks[number] = memoryview(mmap.mmap(self._fd, length, offset=at))
+        return self._blocks[number]
+
+    def claim(self, number: int) -> bool:
+        """Own a slot until this process ends, unless another process does."""
+        return self._locks.take(number)
+
+    def owned_by_another(self, number: int) -> bool:
+        """Ask the kernel whether another process owns the slot."""
+        return self._locks.owned(number)
+
+    @contextlib.contextmanager
+    def appending(self) -> Iterator[bool]:
+        """Hold the key table's lock."""
+        with self._locks.held(_KEYS_LOCK, seconds=_KEYS_SECONDS) as taken:
+            yield taken
+
+    def replaced(self) -> bool:
+        """Compare the file that is mapped with the one that bears its name now."""
+        if self._fd == _CLOSED:
+            return True
+        try:
+            found = self.path.lstat()
+        except OSError:
+            return True
+        return not (stat.S_ISREG(found.st_mode) and os.path.samestat(found, os.fstat(self._fd)))
+
+    def close(self) -> None:
+        """Let go of every lock."""
+        if self._fd != _CLOSED:
+            self._locks.close()
+            os.close(self._fd)
+            self._fd = _CLOSED
+
+
+def _view(slot: memoryview) -> SlotView:
+    return SlotView(
+        slot[: layout.COUNTS_AT].cast("Q"),
+        slot[layout.COUNTS_AT : layout.VALUES_AT].cast("Q"),
+        slot[layout.VALUES_AT :].cast("d"),
+    )

@@ -1,0 +1,79 @@
+"""The life of a slot: taken over from a dead owner, given space as its owner needs it."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from otelmon.ledger import layout, reader
+from otelmon.ledger.instrument import OVERFLOW
+from otelmon.ledger.pen import Pen
+from otelmon.ledger.requests import ALL, DURATION
+
+
+if TYPE_CHECKING:
+    from otelmon.ledger.instrument import Series
+    from otelmon.ledger.keys import Keys
+    from otelmon.ledger.segment import Segment
+
+
+_STEP = layout.STEP_BYTES // layout.WORD
+
+
+def take_over(segment: Segment, keys: Keys, number: int, *, capacity: int) -> Pen:
+    """Begin a new life of slot *number*, which the caller has claimed.
+
+    Its counts go on where they stand: that is why no total ever falls when a process dies. What its
+    last owner had in flight is lost, and its last owner's values are nobody's.
+    """
+    segment.take_space(layout.slot_at(number), layout.PAGE)
+    view = segment.slot(number)
+    for instrument in ALL:
+        series = keys.find(instrument, OVERFLOW) or keys.place(instrument, OVERFLOW)
+        if series is not None:
+            take_space(segment, number, series)
+    _settle(view.counts[: view.head[layout.HEAD_COUNTS]], keys.series())
+    for lane in range(view.head[layout.HEAD_VALUES]):
+        view.values[lane] = 0.0
+    _sign(view.head, capacity)
+    used = layout.HEADER_SLOTS_USED
+    segment.header[used] = max(segment.header[used], number + 1)
+    return Pen(number, view)
+
+
+def take_space(segment: Segment, number: int, series: Series) -> None:
+    """Make sure that a slot's owner can store to *series*, and tell readers how far to read.
+
+    Raises:
+        OSError: there is no more space.
+    """
+    counting = bool(series.instrument.counts)
+    word = layout.HEAD_COUNTS if counting else layout.HEAD_VALUES
+    lanes = layout.COUNTS if counting else layout.VALUES
+    start = layout.COUNTS_AT if counting else layout.VALUES_AT
+    head = segment.slot(number).head
+    needed = series.base + series.instrument.counts + series.instrument.values
+    taken = head[word]
+    if taken < needed:
+        upto = min(-(-needed // _STEP) * _STEP, lanes)
+        at = layout.slot_at(number) + start
+        segment.take_space(at + taken * layout.WORD, (upto - taken) * layout.WORD)
+        head[word] = upto
+
+
+def _settle(counts: memoryview, known: list[Series]) -> None:
+    """Count what the slot's last owner had in flight as lost, by one store."""
+    lanes = counts.tolist()
+    done = reader.finished(lanes, (s for s in known if s.instrument == DURATION))
+    lost = lanes[layout.LANE_STARTED] - done
+    counts[layout.LANE_LOST] = max(lanes[layout.LANE_LOST], lost)
+
+
+def _sign(head: memoryview, capacity: int) -> None:
+    head[layout.HEAD_OLDEST] = head[layout.HEAD_DRAINING] = 0
+    head[layout.HEAD_PID] = os.getpid()
+    head[layout.HEAD_CLAIMED] = time.time_ns()
+    head[layout.HEAD_BEAT] = time.monotonic_ns()
+    head[layout.HEAD_CAPACITY] = capacity
+    head[layout.HEAD_GENERATION] += 1

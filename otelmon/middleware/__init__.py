@@ -1,0 +1,1 @@
+"""WSGI middlewares: plain classes, one per file, each usable alone."""
