@@ -1,0 +1,60 @@
+# Each command does its own set-up; a second run of it costs nothing.
+# PYTHON names the Python (3.11 or newer) that .venv is made with.
+PYTHON ?= python3
+BIN := .venv/bin
+COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --annotation-style line \
+	--custom-compile-command "make requirements" $(UPGRADE) pyproject.toml
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test lint format bench requirements clean
+
+help:
+	@echo "make demo          a small shop under gunicorn with traffic on it, and its numbers"
+	@echo "make test          all tests, with the coverage of all processes"
+	@echo "make lint          ruff, mypy, the layers of the imports, no address in requirements"
+	@echo "make format        let ruff write the layout of the code"
+	@echo "make bench         the costs, side by side with others"
+	@echo "make requirements  write the pinned requirements anew"
+	@echo "make clean         remove .venv and everything that is made"
+
+demo:
+	@$(PYTHON) tools/setup.py demo
+	@$(BIN)/otelmon demo
+
+# Two runs, because tests marked serial want the machine for themselves. Their coverage is one.
+test:
+	@$(PYTHON) tools/setup.py test
+	@$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n auto -m "not serial"
+	$(BIN)/coverage run -m pytest -m serial
+	@$(BIN)/coverage combine -q
+	$(BIN)/coverage report
+
+lint:
+	@$(PYTHON) tools/setup.py lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	@! grep -n '://' requirements/*
+
+format:
+	@$(PYTHON) tools/setup.py lint
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench:
+	@$(PYTHON) tools/setup.py test
+	$(BIN)/python -m bench
+
+# Keeps the pins that stand, and adds what is new; UPGRADE=--upgrade renews all.
+requirements:
+	@$(PYTHON) tools/setup.py lint
+	$(COMPILE) --extra all requirements/dev.in -o requirements/dev.txt
+	$(COMPILE) --extra demo requirements/build.in -c requirements/dev.txt -o requirements/demo.txt
+
+clean:
+	rm -rf .venv .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		.import_linter_cache .grimp_cache build dist htmlcov *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
