@@ -1,0 +1,30 @@
+"""What holds for every test."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import hypothesis
+import pytest
+
+from tests import leftovers
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+# How long one example takes says something about the machine, not about the code.
+hypothesis.settings.register_profile("otelmon", deadline=None)
+hypothesis.settings.load_profile("otelmon")
+leftovers.own()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_running() -> Iterator[None]:
+    """Fail a test whose processes or threads outlive it and its fixtures."""
+    before = leftovers.running()
+    yield
+    left = leftovers.end_new(before)
+    if left:
+        pytest.fail("left running: " + "; ".join(left), pytrace=False)
