@@ -1,0 +1,30 @@
+"""What the environment says, read in one place, checked once, passed on as frozen dataclasses."""
+
+from __future__ import annotations
+
+from otelmon.settings.owned import OWNED, Database, Limits, Redis, Sessions, Static
+from otelmon.settings.rules import OFF, Off, Rate
+from otelmon.settings.settings import ENDPOINTS, Settings
+from otelmon.settings.text import value_in
+from otelmon.settings.thresholds import ALERTS, Levels
+from otelmon.settings.variables import Variable, variables
+
+
+__all__ = [
+    "ALERTS",
+    "ENDPOINTS",
+    "OFF",
+    "OWNED",
+    "Database",
+    "Levels",
+    "Limits",
+    "Off",
+    "Rate",
+    "Redis",
+    "Sessions",
+    "Settings",
+    "Static",
+    "Variable",
+    "value_in",
+    "variables",
+]

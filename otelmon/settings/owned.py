@@ -1,0 +1,107 @@
+"""Settings under names that the application may own, read and judged only by the part they serve.
+
+`REDIS_URL`, `MAX_CONTENT_LENGTH` or `SESSION_LIFETIME` may mean something else to the application,
+with values otelmon would refuse; that must not stop an application that uses none of these parts.
+"""
+
+# ruff: noqa: RUF009 - variable() returns a dataclass field, made for each declaration
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from otelmon.settings.rules import (
+    RATE,
+    SECRET,
+    SWITCH,
+    TEXT,
+    Off,
+    Rate,
+    each,
+    matching,
+    number,
+    or_off,
+    url,
+    whole,
+)
+from otelmon.settings.variables import Group, variable
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Database(Group):
+    """The connection pool of each worker, as SQLAlchemy understands it."""
+
+    pool_size: int = variable(
+        "DB_POOL_SIZE", 10, whole("connections", 0), "Connections kept open; 0 for no limit."
+    )
+    max_overflow: int = variable(
+        "DB_MAX_OVERFLOW", 20, whole("connections", -1), "Connections above it; -1 for no limit."
+    )
+    pool_timeout: float = variable(
+        "DB_POOL_TIMEOUT", 30.0, number("seconds", 0), "Seconds to wait for a free connection."
+    )
+    pool_recycle: int = variable(
+        "DB_POOL_RECYCLE", 3600, whole("seconds", -1), "Seconds a connection lives; -1 for ever."
+    )
+    pool_pre_ping: bool = variable(
+        "DB_POOL_PRE_PING", True, SWITCH, "Test a connection before it is handed out."
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits(Group):
+    """What a client may send."""
+
+    max_content_length: int | Off = variable(
+        "MAX_CONTENT_LENGTH", 16_777_216, or_off(whole("bytes", 0)), "Bytes of a request's body."
+    )
+    rate_limit: Rate | Off = variable(
+        "RATE_LIMIT", Rate(100, 60), or_off(RATE), "Requests of a client in a stretch of time."
+    )
+    trusted_proxies: int | None = variable(
+        "TRUSTED_PROXIES",
+        None,
+        whole("hops", 0),
+        "Proxies whose X-Forwarded-For entry is believed; 0 for REMOTE_ADDR alone; None for unset.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sessions(Group):
+    """Sessions of the application's users."""
+
+    lifetime: float = variable(
+        "SESSION_LIFETIME", 86_400.0, number("seconds", 1), "Seconds from the last request."
+    )
+    secrets: tuple[str, ...] = variable(
+        "SESSION_SECRET",
+        (),
+        each(SECRET, "secrets separated by commas, all in quotes if a # follows a space in them"),
+        "Keys that sign: the first signs, all are believed; none means no sessions.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Static(Group):
+    """Static files."""
+
+    root: str | None = variable("STATIC_ROOT", None, TEXT, "The directory; None serves none.")
+    prefix: str = variable(
+        "STATIC_PREFIX", "/static/", matching(r"/(\S*/)?", "a path like /static/"), "Their path."
+    )
+    max_age: int = variable(
+        "STATIC_MAX_AGE", 31_536_000, whole("seconds", 0), "Seconds a hashed name is cached."
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Redis(Group):
+    """The Redis server of limits, sessions and caches."""
+
+    url: str | None = variable(
+        "REDIS_URL", None, url("redis", "rediss", "unix"), "Its address; None for no Redis."
+    )
+
+
+OWNED: Final = (Database, Limits, Sessions, Static, Redis)
