@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
 from otelmon.errors import LedgerError
@@ -19,7 +19,7 @@ from otelmon.ledger import layout
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from otelmon.ledger.segment import Segment
 
@@ -52,8 +52,8 @@ class Published:
     """The `system` figures by their names in `/api/metrics`, null where unknown"""
     points: tuple[Point, ...] = ()
     """Oldest first; the last is of this moment, the first at least a window older if it can be"""
-    baseline: Mapping[str, float] = field(default_factory=dict)
-    """What the next keeper needs to go on measuring where this one stopped"""
+    baseline: Sequence[float] | None = None
+    """Busy and total CPU seconds, from which the next keeper goes on measuring"""
     backlog: int | None = None
     """Connections that wait to be accepted; null where the system does not tell"""
 

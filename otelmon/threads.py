@@ -10,11 +10,15 @@ from __future__ import annotations
 import _thread
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+T = TypeVar("T")
 
 
 def original(module: Any, name: str) -> Any:  # noqa: ANN401 - whatever the module holds
@@ -50,7 +54,7 @@ class Alarm:
     def wait(self, seconds: float) -> bool:
         """Wait *seconds* at the most; return whether the alarm has rung."""
         if not self.rung:
-            self._lock.acquire(True, max(seconds, 0.0))  # noqa: FBT003 - a C function's signature
+            self._lock.acquire(True, max(seconds, 0.0))
         return self.rung
 
     def ring(self) -> None:
@@ -58,3 +62,40 @@ class Alarm:
         if not self.rung:
             self.rung = True
             self._lock.release()
+
+
+class Errand(Generic[T]):
+    """A call that may hang: waited for until a deadline, then left behind, never started twice."""
+
+    def __init__(self, call: Callable[[], T]) -> None:
+        """Name the call; each run makes it in a thread of its own."""
+        self._call = call
+        self._done: Alarm | None = None
+        self._outcome: list[T | BaseException] = []
+
+    def run(self, seconds: float) -> T:
+        """Return what the call returns, or raise what it raises.
+
+        Raises:
+            TimeoutError: it has not come back yet; a call that an earlier run left behind is not
+                waited for again.
+        """
+        if self._done is not None:
+            seconds = 0.0
+        else:
+            self._done, self._outcome = Alarm(), []
+            start(partial(self._run, self._done, self._outcome))
+        if not self._done.wait(seconds):
+            raise TimeoutError(f"{self._call!r} has not come back after {seconds:.0f} s.")
+        self._done = None
+        outcome = self._outcome[0]
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    def _run(self, done: Alarm, outcome: list[T | BaseException]) -> None:
+        try:
+            outcome.append(self._call())
+        except BaseException as error:  # noqa: BLE001 - handed to whoever waits
+            outcome.append(error)
+        done.ring()

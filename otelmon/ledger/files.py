@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from pathlib import Path
@@ -50,10 +51,8 @@ def first_usable(places: Iterable[Path]) -> Path:
 def prepare(place: Path) -> None:
     """Make *place* a directory of mode 0700 that this user owns, or raise."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with contextlib.suppress(FileExistsError):
         place.mkdir(mode=0o700)
-    except FileExistsError:
-        pass
     fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         found = os.fstat(fd)

@@ -8,20 +8,19 @@ sockets, with the boot and the network namespace, name the instance.
 
 from __future__ import annotations
 
-import _socket
 import contextlib
 import hashlib
 import os
-import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from otelmon.ledger import sockets
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-_SO_COOKIE: Final = 57
 _START_TIME: Final = 19  # field 22 of /proc/PID/stat, counted behind the command's name
 
 
@@ -71,15 +70,6 @@ def network_namespace() -> int:
         return 0
 
 
-def listening() -> list[int]:
-    """Return the descriptors of this process's listening sockets."""
-    try:
-        entries = os.listdir("/proc/self/fd")
-    except OSError:
-        return []
-    return [fd for fd in map(int, entries) if _option(fd, socket.SO_ACCEPTCONN, 4)]
-
-
 def identify(descriptors: Iterable[int], *, name: str | None, parent: int) -> Identity | None:
     """Return the instance that listens on *descriptors*, or None if the kernel names none.
 
@@ -87,7 +77,7 @@ def identify(descriptors: Iterable[int], *, name: str | None, parent: int) -> Id
     sockets, and else this process is.
     """
     descriptors = list(descriptors)
-    cookies = sorted({cookie for fd in descriptors if (cookie := _option(fd, _SO_COOKIE, 8))})
+    cookies = sorted({cookie for fd in descriptors if (cookie := sockets.cookie(fd))})
     boot, network = boot_id(), network_namespace()
     if name is None:
         if not cookies or not network:
@@ -98,39 +88,17 @@ def identify(descriptors: Iterable[int], *, name: str | None, parent: int) -> Id
     return Identity(name, Process(pid, start_time(pid) or 0), boot, network)
 
 
-def _option(fd: int, option: int, length: int) -> bytes | None:
-    """Return a socket's option as bytes; None if *fd* is no socket or the option is zero."""
-    try:
-        copy = os.dup(fd)
-    except OSError:
-        return None
-    blocking = os.get_blocking(fd)
-    try:
-        # Not socket.socket: gevent's would turn the server's socket non-blocking for good.
-        found = _socket.socket(fileno=copy)
-    except OSError:
-        os.close(copy)
-        return None
-    try:
-        value = found.getsockopt(socket.SOL_SOCKET, option, length)
-    except OSError:
-        return None
-    finally:
-        found.close()
-        # A default timeout of the application's makes every new socket object non-blocking.
-        os.set_blocking(fd, blocking)
-    return value if any(value) else None
-
-
 def _shares(pid: int, descriptors: Iterable[int]) -> bool:
     """Tell whether process *pid* has one of our sockets open too."""
-    ours = {os.readlink(f"/proc/self/fd/{fd}") for fd in descriptors}
+    ours = {_link(Path(f"/proc/self/fd/{fd}")) for fd in descriptors} - {None}
     try:
-        entries = os.listdir(f"/proc/{pid}/fd")
+        return any(_link(entry) in ours for entry in Path(f"/proc/{pid}/fd").iterdir())
     except OSError:
         return False
-    for entry in entries:
-        with contextlib.suppress(OSError):
-            if os.readlink(f"/proc/{pid}/fd/{entry}") in ours:
-                return True
-    return False
+
+
+def _link(entry: Path) -> Path | None:
+    """Return what a descriptor is open on, such as `socket:[4711]`; None if it has gone."""
+    with contextlib.suppress(OSError):
+        return entry.readlink()
+    return None

@@ -171,9 +171,7 @@ class Keys:
             self._catch_up()
         # First the lanes are gone, then they are named: a kill in between only wastes them.
         header[word] = following
-        self._segment.publish(
-            layout.encode_record(self._table.place(instrument, attributes, base))
-        )
+        self._segment.publish(layout.encode_record(self._table.place(instrument, attributes, base)))
         self._catch_up()
 
     def _catch_up(self) -> None:

@@ -11,7 +11,7 @@ from otelmon.errors import LedgerError
 from otelmon.ledger import layout, reader, slots
 from otelmon.ledger.instrument import OVERFLOW
 from otelmon.ledger.keys import Keys
-from otelmon.ledger.opening import opened
+from otelmon.ledger.opening import mark_private, opened
 from otelmon.ledger.requests import DURATION
 from otelmon.ledger.segment import Segment
 
@@ -29,6 +29,8 @@ log = logging.getLogger("otelmon")
 
 # The specification's default, https://opentelemetry.io/docs/specs/otel/metrics/sdk/
 SERIES_LIMIT: Final = 2000
+# How often a process without a slot tries to get one.
+_JOIN_SECONDS: Final = 10.0
 
 
 class Ledger:
@@ -47,6 +49,7 @@ class Ledger:
         self._segment: Segment | None = None
         self._keys: Keys | None = None
         self._capacity = 0
+        self._join_at = 0.0
 
     # -- serving ---------------------------------------------------------------------------------
 
@@ -58,9 +61,9 @@ class Ledger:
         Raises:
             LedgerError, OSError: no slot can be had there.
         """
-        pen = self._serve(place, identity, capacity)
-        self.place, self.identity, self.pen = place, identity, pen
-        return pen
+        self.place, self.identity = place, identity
+        self.pen = self._serve(place, identity, capacity)
+        return self.pen
 
     def serve_alone(self, *, capacity: int = 0) -> Pen:
         """Count in memory of this process's own."""
@@ -121,6 +124,14 @@ class Ledger:
     # -- life ------------------------------------------------------------------------------------
 
     @property
+    def stem(self) -> Path | None:
+        """Return what the names of the instance's files begin with; None without a shared file."""
+        if self._segment is None or not self._segment.shared or self.place is None:
+            return None
+        assert self.identity is not None
+        return self.place / f"{self.identity.name}.ledger"
+
+    @property
     def segment(self) -> Segment | None:
         """Return the memory in use, if any."""
         return self._segment
@@ -136,23 +147,40 @@ class Ledger:
         """Show that this process lives, and follow the file if it was replaced."""
         if self._segment is not None and self.pen is not None:
             if self._segment.replaced():
+                log.warning("The ledger in %s was removed; a new one takes its place.", self.place)
                 self._move()
+            elif not self._segment.shared and self.place is not None:
+                self._join()
             self.pen.head[layout.HEAD_OLDEST] = self.pen.oldest()
             self.pen.head[layout.HEAD_DRAINING] = int(draining)
             self.pen.head[layout.HEAD_BEAT] = time.monotonic_ns()
 
+    def _join(self) -> None:
+        """Leave this process's own memory for the instance's, now that it may have a slot again."""
+        assert self.place is not None
+        assert self.identity is not None
+        now = time.monotonic()
+        if now >= self._join_at:
+            self._join_at = now + _JOIN_SECONDS
+            try:
+                self._move()
+            except (LedgerError, OSError):
+                # Said when it began; `/health` goes on saying it.
+                mark_private(self.place, self.identity)
+        else:
+            mark_private(self.place, self.identity)
+
     def _move(self) -> None:
-        """Carry this process's counts over to a new file, the old one having been removed.
+        """Carry this process's counts over to the instance's file, from another memory.
 
         What it has in flight is counted as lost; what only dead processes had counted, in slots
-        that nobody has taken over, is gone with the old file.
+        that nobody has taken over, stays in the old one.
         """
         keys, pen = self._keys, self.pen
         assert keys is not None
         assert pen is not None
         assert self.place is not None
         assert self.identity is not None
-        log.warning("The ledger in %s was removed; this process goes on in a new one.", self.place)
         fresh = self._serve(self.place, self.identity, self._capacity)
         self.pen = fresh
         counts = pen.taken()

@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
 import time
 from typing import TYPE_CHECKING, Final
 
 from otelmon.errors import LedgerError
 from otelmon.ledger import layout
-from otelmon.ledger.files import open_private
+from otelmon.ledger.files import open_private, prepare
 from otelmon.ledger.identity import Process
 from otelmon.ledger.locks import RangeLocks, directory_lock
 from otelmon.ledger.segment import SharedSegment
@@ -42,6 +43,7 @@ def opened(place: Path, identity: Identity) -> Iterator[SharedSegment]:
         LedgerError: the lock could not be had.
         OSError: no space, no permission, a planted link.
     """
+    prepare(place)
     with directory_lock(place / "lock", seconds=_OPEN_SECONDS) as locked:
         if not locked:
             raise LedgerError(f"Another process held {place / 'lock'} for {_OPEN_SECONDS:.0f} s.")
@@ -60,6 +62,18 @@ def _open(path: Path, identity: Identity) -> SharedSegment:
         log.warning("%s A new one takes its place.", error)
         remove(path)
         return SharedSegment(path, header=header)
+
+
+def mark_private(place: Path, identity: Identity) -> None:
+    """Tell the instance's readers that a process of it counts for itself, if it has a file."""
+    with contextlib.suppress(OSError, LedgerError):
+        fd = open_private(place / f"{identity.name}.ledger", os.O_RDWR)
+        try:
+            layout.decode_header(os.pread(fd, layout.PAGE, 0))
+            word = time.monotonic_ns().to_bytes(layout.WORD, sys.byteorder)
+            os.pwrite(fd, word, layout.HEADER_PRIVATE_BEAT * layout.WORD)
+        finally:
+            os.close(fd)
 
 
 def remove(path: Path) -> None:

@@ -42,14 +42,14 @@ class Pen:
         self.head, self.counts, self.values = slot
         self.live: dict[int, None] = {}
         """Monotonic ns at which each request in flight began, oldest first: an ordered set"""
-        self.lock: contextlib.AbstractContextManager[object] | None = (
-            original(_thread, "RLock")() if FREE_THREADED else None
+        self.lock: contextlib.AbstractContextManager[object] = (
+            original(_thread, "RLock")() if FREE_THREADED else contextlib.nullcontext()
         )
 
     def add(self, adds: Iterable[tuple[int, int]]) -> None:
         """Add to lanes, in the order given: (lane, amount) each, amounts never negative."""
         counts = self.counts
-        with self.lock or _NOBODY_ELSE:
+        with self.lock:
             for lane, amount in adds:
                 counts[lane] += amount
 
@@ -63,6 +63,3 @@ class Pen:
         """Return a copy of all counts."""
         counts: list[int] = self.counts[: self.head[layout.HEAD_COUNTS]].tolist()
         return counts
-
-
-_NOBODY_ELSE: Final = contextlib.nullcontext()

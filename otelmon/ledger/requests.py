@@ -14,9 +14,7 @@ from typing import Final
 from otelmon.ledger.instrument import Instrument
 
 
-SECONDS: Final = (
-    (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
-)
+SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 # Powers of eight from 128 bytes to 32 MiB: the conventions name no bounds for sizes.
 SIZES: Final = (128.0, 1024.0, 8192.0, 65536.0, 524288.0, 4194304.0, 33554432.0)
 

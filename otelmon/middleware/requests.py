@@ -31,19 +31,17 @@ from otelmon.middleware.routes import ROUTE, UNMATCHED, matched
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from types import TracebackType
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from _typeshed import OptExcInfo
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
     from otelmon.ledger.instrument import Attribute, Attributes, Instrument
     from otelmon.ledger.ledger import Ledger
     from otelmon.ledger.pen import Pen
 
-    ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
     Words = tuple[str, str | None, str | None, str | None, str]
     Key = tuple[str, str, int | str, str | None, str]
-    OptExcInfo = ExcInfo | tuple[None, None, None]
 
 
 # https://opentelemetry.io/docs/specs/semconv/http/http-metrics/: any other method is _OTHER.
@@ -77,7 +75,8 @@ class RequestMetrics:
     """Measures the application that it wraps.
 
     *serve* is called at the first request of a process that has no pen yet; it returns one, or
-    None, and then the request passes unmeasured. *excluded* tells which paths stay out of every
+    None, and then the request passes unmeasured. *endpoints* are answered instead of the
+    application, by their exact path; they and the paths that *excluded* finds stay out of every
     figure.
     """
 
@@ -87,20 +86,23 @@ class RequestMetrics:
         *,
         ledger: Ledger,
         serve: Callable[[], Pen | None],
-        excluded: Callable[[str], bool] | None = None,
+        endpoints: Mapping[str, WSGIApplication] | None = None,
+        excluded: Callable[[str], object] | None = None,
     ) -> None:
         """Wrap *app*."""
         self.app = app
+        self._endpoints = endpoints or {}
         self._ledger = ledger
         self._serve = serve
         self._excluded = excluded
         self._cells: CellCache | None = None
 
-    def __call__(
-        self, environ: WSGIEnvironment, start_response: StartResponse
-    ) -> Iterable[bytes]:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Call the application, and measure until its body is closed."""
-        if _MARK in environ or (self._excluded and self._excluded(environ.get("PATH_INFO", ""))):
+        path = environ.get("PATH_INFO", "")
+        if path in self._endpoints:
+            return self._endpoints[path](environ, start_response)
+        if _MARK in environ or (self._excluded and self._excluded(path)):
             return self.app(environ, start_response)
         try:
             cells = self._cells
@@ -142,6 +144,7 @@ class Request:
         "_error",
         "_first",
         "_headers",
+        "_lock",
         "_next",
         "_outcome",
         "_queued",
@@ -180,6 +183,7 @@ class Request:
         self._start = now = monotonic_ns()
         pen = cells.pen
         if FREE_THREADED:
+            self._lock = pen.lock
             pen.add(_STARTED)
         else:
             pen.counts[LANE_STARTED] += 1
@@ -303,7 +307,7 @@ class Request:
                 # What servers answer for an application that raises.
                 self._status = "500"
 
-    def _end(self) -> None:
+    def _book(self) -> None:
         """Book the request, once."""
         cache = self._cells
         if cache is None:
@@ -311,16 +315,13 @@ class Request:
         self._cells = None
         elapsed = monotonic_ns() - self._start
         pen = cache.pen
-        lock = pen.lock
-        if lock is not None:
-            lock.acquire()
         try:
             if not self._complete and self._outcome is OK and not self._whole():
                 self._outcome = DISCONNECTED
             environ = self._environ
             cells = cache[
                 environ["REQUEST_METHOD"],
-                environ[ROUTE] if ROUTE in environ else self._route,
+                environ[ROUTE] if ROUTE in environ else self._route,  # noqa: SIM401 - half the cost
                 self._status,
                 self._error,
                 self._outcome,
@@ -337,20 +338,29 @@ class Request:
                 waited = self._first - self._start
                 counts[cells.first_byte + bisect_left(_NANOSECONDS, waited)] += 1
                 counts[cells.first_byte_sum] += waited
-            if self._queued is not None:
-                counts[cells.queue + bisect_left(_NANOSECONDS, self._queued)] += 1
-                counts[cells.queue_sum] += self._queued
-            if "CONTENT_LENGTH" in environ:
-                received = content_length((("content-length", environ["CONTENT_LENGTH"]),))
-                if received is not None:
-                    counts[cells.request_size + bisect_left(SIZES, received)] += 1
-                    counts[cells.request_size_sum] += received
+            if self._queued is not None or "CONTENT_LENGTH" in environ:
+                self._book_arrival(counts, cells)
         except Exception as error:  # noqa: BLE001 - the response is sent; only the figure is lost
             faults.report("request_end", error)
         finally:
             pen.live.pop(self._start, None)
-            if lock is not None:
-                lock.release()
+
+    def _book_arrival(self, counts: memoryview, cells: Cells) -> None:
+        if self._queued is not None:
+            counts[cells.queue + bisect_left(_NANOSECONDS, self._queued)] += 1
+            counts[cells.queue_sum] += self._queued
+        declared = self._environ.get("CONTENT_LENGTH", "")
+        received = content_length((("content-length", declared),))
+        if received is not None:
+            counts[cells.request_size + bisect_left(SIZES, received)] += 1
+            counts[cells.request_size_sum] += received
+
+    def _book_in_turn(self) -> None:
+        """Book the request while no other thread books one."""
+        with self._lock:
+            self._book()
+
+    _end = _book_in_turn if FREE_THREADED else _book
 
     def _whole(self) -> bool:
         """Tell whether a body that was not read to its end was complete all the same."""
@@ -366,7 +376,7 @@ class SizedRequest(Request):
 
     __slots__ = ()
 
-    close = Request._end
+    close = Request._end  # noqa: SLF001 - lists have no close, so this spares a call
 
     def __len__(self) -> int:
         """Return how many pieces the application's body has."""

@@ -1,0 +1,27 @@
+"""Observe any WSGI application under any server, exactly over all of its processes.
+
+from otelmon import monitor
+
+app = monitor(app)
+"""
+
+from __future__ import annotations
+
+from otelmon.errors import ConfigError, LedgerError, OtelmonError
+from otelmon.middleware.requests import RequestMetrics
+from otelmon.middleware.routes import set_route
+from otelmon.settings import Settings
+from otelmon.stack import Monitor, monitor
+
+
+__all__ = [
+    "ConfigError",
+    "LedgerError",
+    "Monitor",
+    "OtelmonError",
+    "RequestMetrics",
+    "Settings",
+    "monitor",
+    "set_route",
+]
+__version__ = "0.1.0"

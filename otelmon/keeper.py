@@ -1,0 +1,209 @@
+"""The beat that every serving process has, and the duties of the one that is the keeper.
+
+Every second each process shows that it lives and tries to get the duty lock. Whoever has it is the
+keeper: it samples the host and publishes the board. It dies, another takes over at its next beat;
+nothing is lost, because the state is on the board.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from typing import TYPE_CHECKING, Final
+
+from otelmon import board, faults, threads
+from otelmon.board import Point, Published
+from otelmon.ledger import sockets
+from otelmon.ledger.locks import Lease
+from otelmon.metrics import figures
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from otelmon.board import Number
+    from otelmon.ledger.ledger import Ledger
+    from otelmon.ledger.segment import Segment
+    from otelmon.metrics.host import HostMeter
+    from otelmon.port import Port
+    from otelmon.settings import Settings
+
+
+log = logging.getLogger("otelmon")
+
+BEAT_SECONDS: Final = 1.0
+# So that the processes of an instance do not beat together.
+_JITTER: Final = 0.1
+# A disk that hangs must not take the keeper's other duties with it.
+_HOST_SECONDS: Final = 5.0
+# The share of CPU time needs two samples: the second comes early.
+_SECOND_SAMPLE_SECONDS: Final = 1.0
+WINDOW_SECONDS: Final = 60.0
+
+
+class Keeper:
+    """One thread per serving process: the beat, and what the keeper does beside it."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        settings: Settings,
+        *,
+        port: Port | None,
+        paths: Sequence[str],
+        draining: Callable[[], bool],
+        descriptors: Callable[[], list[int]],
+    ) -> None:
+        """Do nothing yet; *port* is None where the metrics port is off."""
+        self._ledger = ledger
+        self._settings = settings
+        self._port = port
+        self._paths = paths
+        self._draining = draining
+        self._descriptors = descriptors
+        self._alarm = threads.Alarm()
+        self._leases: tuple[Lease, Lease] | None = None
+        self._host: HostMeter | None = None
+        self._sample: threads.Errand[Mapping[str, Number]]
+        self._due: float | None = None
+
+    def start(self) -> None:
+        """Begin to beat, in a thread that goes on beside whatever the application does."""
+        self._alarm = threads.Alarm()
+        threads.start(self._run)
+
+    def stop(self) -> None:
+        """Beat no longer, and leave every duty to others."""
+        self._alarm.ring()
+        if self._port is not None:
+            self._port.close()
+        for lease in self._leases or ():
+            lease.give()
+        self._leases = None
+
+    def forget(self) -> None:
+        """Be as new in a forked child: thread and duties are its parent's."""
+        self._alarm = threads.Alarm()
+        for lease in self._leases or ():
+            lease.forget()
+        self._leases = None
+        if self._port is not None:
+            self._port.forget()
+        self._host, self._due = None, None
+
+    def _run(self) -> None:
+        alarm = self._alarm
+        while not alarm.rung:
+            for work in (self._beat, self._serve_port, self._keep):
+                try:
+                    work()
+                except Exception as error:  # noqa: BLE001 - the next beat tries again
+                    faults.report(work.__name__.strip("_"), error)
+            alarm.wait(BEAT_SECONDS * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311
+
+    # -- every process ---------------------------------------------------------------------------
+
+    def _beat(self) -> None:
+        self._ledger.beat(draining=self._draining())
+
+    def _lease(self, which: int) -> Lease | None:
+        """Return the instance's lease, None where this process is all there is."""
+        stem = self._ledger.stem
+        if stem is None:
+            return None
+        if self._leases is None:
+            self._leases = (Lease(stem.with_suffix(".duty")), Lease(stem.with_suffix(".port")))
+        return self._leases[which]
+
+    # -- one of them -----------------------------------------------------------------------------
+
+    def _serve_port(self) -> None:
+        if self._port is not None and not self._draining():
+            self._port.tick(self._lease(1))
+
+    def port(self) -> Mapping[str, object]:
+        """Say for `/health` how the metrics port does."""
+        if self._port is None:
+            return {"state": "off"}
+        state = dict(self._port.state)
+        lease = self._lease(1)
+        if state["state"] == "elsewhere" and lease is not None and lease.noted().isdecimal():
+            state["port"] = int(lease.noted())
+        return state
+
+    def _keep(self) -> None:
+        segment = self._ledger.segment
+        lease = self._lease(0)
+        if segment is None or (lease is not None and not lease.take()):
+            self._host, self._due = None, None
+            return
+        before = board.read(segment)
+        if self._due is None:
+            # A keeper that takes over keeps the rhythm of the one before.
+            self._due = 0.0 if before is None else before.monotonic / 1e9 + before.interval
+            if before is None:
+                self._announce()
+        if time.monotonic() >= self._due:
+            self._publish(segment, before)
+
+    def _publish(self, segment: Segment, before: Published | None) -> None:
+        interval = self._settings.monitoring_interval
+        self._due = time.monotonic() + (
+            min(interval, _SECOND_SAMPLE_SECONDS) if before is None else interval
+        )
+        host = self._measure(before)
+        reading = self._ledger.read()
+        assert reading is not None
+        point = Point(reading.monotonic, *figures.totals(reading))
+        pen = self._ledger.pen
+        board.publish(
+            segment,
+            Published(
+                at=time.time_ns() / 1e9,
+                monotonic=reading.monotonic,
+                interval=interval,
+                keeper=pen.number if pen is not None else 0,
+                host=host,
+                points=trimmed((*(before.points if before is not None else ()), point)),
+                baseline=self._host.baseline if self._host is not None else None,
+                backlog=sockets.backlog(self._descriptors()),
+            ),
+        )
+
+    def _measure(self, before: Published | None) -> Mapping[str, Number]:
+        """Sample the host; nothing is known of it if a source hangs."""
+        if self._host is None:
+            # Here, because only the keeper is to pay for the import.
+            from otelmon.metrics.host import HostMeter
+
+            self._host = HostMeter.of_this_machine(
+                faults.report,
+                baseline=before.baseline if before is not None else None,
+                disk_path=self._settings.disk_path or ".",
+            )
+            self._sample = threads.Errand(self._host.collect)
+        try:
+            return self._sample.run(_HOST_SECONDS)
+        except Exception as error:  # noqa: BLE001 - the requests' figures are worth publishing
+            faults.report("host_sample", error)
+            return {}
+
+    def _announce(self) -> None:
+        """Say once per instance what is mounted where, and what stands open."""
+        paths = ", ".join(self._paths) or "nothing"
+        port = self._port.address if self._port is not None else "off"
+        log.info("otelmon answers %s; metrics port: %s.", paths, port)
+        if self._settings.token is None:
+            log.warning(
+                "OTELMON_TOKEN is not set, so anybody who reaches the application can read %s. "
+                "Set it to ask for a Bearer token or Basic password.",
+                paths,
+            )
+
+
+def trimmed(points: tuple[Point, ...]) -> tuple[Point, ...]:
+    """Drop the points that no window needs: all but one of those older than the window."""
+    newest = points[-1].monotonic
+    old = sum(newest - point.monotonic >= WINDOW_SECONDS * 1e9 for point in points)
+    return points[max(0, old - 1) :]

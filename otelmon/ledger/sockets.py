@@ -1,0 +1,60 @@
+"""What the kernel tells of a server's listening sockets, without disturbing the server."""
+
+from __future__ import annotations
+
+import _socket
+import os
+import socket
+import struct
+from typing import Final
+
+
+_SO_COOKIE: Final = 57
+_TCP_INFO: Final = getattr(socket, "TCP_INFO", 11)
+# struct tcp_info: of a listening socket, the 32-bit word at byte 24 is the accept queue's length.
+_QUEUE: Final = struct.Struct("@24xI")
+
+
+def listening() -> list[int]:
+    """Return the descriptors of this process's listening sockets; none where /proc is missing."""
+    try:
+        entries = os.listdir("/proc/self/fd")  # noqa: PTH208 - names of descriptors, not paths
+    except OSError:
+        return []
+    return sorted(fd for fd in map(int, entries) if any(_option(fd, socket.SO_ACCEPTCONN, 4)))
+
+
+def cookie(fd: int) -> bytes | None:
+    """Return the 8 bytes that tell this socket from all others of this boot."""
+    found = _option(fd, _SO_COOKIE, 8)
+    return found if any(found) else None
+
+
+def backlog(descriptors: list[int]) -> int | None:
+    """Return how many connections wait to be accepted; None if no socket tells (unix sockets)."""
+    answers = [_option(fd, _TCP_INFO, _QUEUE.size, level=socket.IPPROTO_TCP) for fd in descriptors]
+    queues = [_QUEUE.unpack(answer)[0] for answer in answers if len(answer) == _QUEUE.size]
+    return sum(queues) if queues else None
+
+
+def _option(fd: int, option: int, length: int, *, level: int = socket.SOL_SOCKET) -> bytes:
+    """Return a socket's option, nothing if *fd* is no socket or has no such option."""
+    try:
+        copy = os.dup(fd)
+    except OSError:
+        return b""
+    blocking = os.get_blocking(fd)
+    try:
+        # Not socket.socket: gevent's would turn the server's socket non-blocking for good.
+        found = _socket.socket(fileno=copy)
+    except OSError:
+        os.close(copy)
+        return b""
+    try:
+        return found.getsockopt(level, option, length)
+    except OSError:
+        return b""
+    finally:
+        found.close()
+        # Under a default timeout of the application's, every new socket object is non-blocking.
+        os.set_blocking(fd, blocking)

@@ -1,0 +1,151 @@
+"""When a process serves: it is a gunicorn worker, or it gets its first request.
+
+Before that, nothing is taken: no thread, no file, no lock. An arbiter, a command line or a test run
+that imports and wraps an application stays as it was.
+"""
+
+from __future__ import annotations
+
+import _thread
+import logging
+import os
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from otelmon import faults, threads
+from otelmon.errors import LedgerError
+from otelmon.ledger import files, sockets
+from otelmon.ledger.identity import identify
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from otelmon.keeper import Keeper
+    from otelmon.ledger.ledger import Ledger
+    from otelmon.ledger.pen import Pen
+    from otelmon.settings import Settings
+
+
+log = logging.getLogger("otelmon")
+
+# How long a forked child is looked at for becoming a gunicorn worker: it does so at its boot.
+_WATCH_SECONDS: Final = 30.0
+_WATCH_PAUSE: Final = 0.05
+
+
+def gunicorn_worker() -> Any | None:  # noqa: ANN401 - gunicorn has no types
+    """Return gunicorn's worker object if this process is one of its workers.
+
+    A worker installs one of its methods as the handler of SIGTERM before it imports the
+    application, whatever its class and configuration.
+    """
+    base = sys.modules.get("gunicorn.workers.base")
+    owner = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    return owner if base is not None and isinstance(owner, base.Worker) else None
+
+
+class Serving:
+    """Gives this process its slot and its beat as soon as it serves."""
+
+    def __init__(self, settings: Settings, ledger: Ledger) -> None:
+        """Do nothing yet."""
+        self._settings = settings
+        self._ledger = ledger
+        self._lock = threads.original(_thread, "allocate_lock")()
+        self._worker: Any | None = None
+        self._descriptors: list[int] = []
+        self.keeper: Keeper | None = None
+        self.begun = False
+
+    def watch(self) -> None:
+        """Serve at once if this process is a gunicorn worker."""
+        if gunicorn_worker() is not None:
+            self.begin()
+
+    def watch_child(self) -> None:
+        """After a fork: look whether this child becomes a worker, for as long as its boot takes.
+
+        That is how workers are known before any request under `--preload`, where the application
+        was wrapped in the arbiter.
+        """
+        if self.begun:
+            # A child of a worker is none; should it serve all the same, its first request tells.
+            self.begun = False
+        elif "gunicorn.workers.base" in sys.modules:
+            threads.start(self._watch)
+
+    def _watch(self) -> None:
+        pause, deadline = threads.Alarm(), time.monotonic() + _WATCH_SECONDS
+        while not self.begun and time.monotonic() < deadline:
+            self.watch()
+            pause.wait(_WATCH_PAUSE)
+
+    def begin(self) -> Pen | None:
+        """Claim a slot and begin to beat, once; return the pen to record with."""
+        with self._lock:
+            if not self.begun:
+                try:
+                    self._begin()
+                except Exception as error:  # noqa: BLE001 - the application goes on without us
+                    faults.report("serve", error)
+                self.begun = True
+            return self._ledger.pen
+
+    def _begin(self) -> None:
+        self._worker = worker = gunicorn_worker()
+        self._descriptors = (
+            sockets.listening() if worker is None else [s.fileno() for s in worker.sockets]
+        )
+        capacity = capacity_of(worker)
+        identity = identify(self._descriptors, name=self._settings.instance, parent=os.getppid())
+        if identity is None:
+            self._ledger.serve_alone(capacity=capacity)
+        else:
+            try:
+                self._ledger.serve(self._place(), identity, capacity=capacity)
+            except (LedgerError, OSError) as error:
+                faults.report("ledger", error)
+                self._ledger.serve_alone(capacity=capacity)
+        if self.keeper is not None and (worker is not None or self._descriptors):
+            self.keeper.start()
+
+    def _place(self) -> Path:
+        settings = self._settings
+        return files.first_usable(
+            files.candidates(
+                chosen=settings.ledger_dir,
+                runtime_dir=settings.runtime_dir,
+                tmp_dir=settings.tmp_dir,
+            )
+        )
+
+    def descriptors(self) -> list[int]:
+        """Return the server's listening sockets."""
+        return self._descriptors
+
+    def draining(self) -> bool:
+        """Tell whether this process takes no new requests: gunicorn asked it to end."""
+        return self._worker is not None and not self._worker.alive
+
+    def forget(self) -> None:
+        """Be as new in a forked child, but for what `watch_child` wants to know."""
+        self._lock = threads.original(_thread, "allocate_lock")()
+        self._worker, self._descriptors = None, []
+
+    def end(self) -> None:
+        """Serve no longer."""
+        if self.keeper is not None:
+            self.keeper.stop()
+        self._ledger.close()
+        self.begun = False
+
+
+def capacity_of(worker: Any | None) -> int:  # noqa: ANN401 - gunicorn has no types
+    """Return how many requests a gunicorn worker serves at once; 0 where that is no number."""
+    if worker is None:
+        return 0
+    name = type(worker).__name__
+    return {"SyncWorker": 1, "ThreadWorker": int(worker.cfg.threads)}.get(name, 0)

@@ -1,0 +1,155 @@
+"""`monitor(app)`: the parts put together. It wires and decides nothing.
+
+What belongs to the process and not to one application (ledger, keeper, metrics port) is made once,
+at the first call, and held here: the only global state there is.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from typing import TYPE_CHECKING
+
+from otelmon import board
+from otelmon.keeper import Keeper
+from otelmon.ledger.ledger import Ledger
+from otelmon.middleware.requests import RequestMetrics
+from otelmon.middleware.routes import flask
+from otelmon.port import Port
+from otelmon.serving import Serving
+from otelmon.settings import Settings
+from otelmon.views.ops import OpsApp
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from _typeshed.wsgi import WSGIApplication
+
+    from otelmon.board import Published
+    from otelmon.ledger.reader import Reading
+
+
+log = logging.getLogger("otelmon")
+
+
+class Instance:
+    """What this process has of the running server, whatever applications it holds."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Put it together; nothing is taken before the process serves."""
+        self.settings = settings
+        self.ledger = Ledger()
+        self.serving = Serving(settings, self.ledger)
+        ops = OpsApp(self, fallback=None)
+        self.keeper = self.serving.keeper = Keeper(
+            self.ledger,
+            settings,
+            port=Port(ops, host=settings.prometheus_host, port=settings.prometheus_port)
+            if settings.enable_prometheus
+            else None,
+            paths=tuple(ops.paths),
+            draining=self.serving.draining,
+            descriptors=self.serving.descriptors,
+        )
+        self.monitors = 0
+
+    def reading(self) -> Reading | None:
+        """Return what all processes have counted."""
+        return self.ledger.read()
+
+    def published(self) -> Published | None:
+        """Return what the keeper knows."""
+        segment = self.ledger.segment
+        return None if segment is None else board.read(segment)
+
+    def draining(self) -> bool:
+        """Tell whether this process is about to end."""
+        return self.serving.draining()
+
+    def port(self) -> Mapping[str, object]:
+        """Say how the metrics port does."""
+        return self.keeper.port()
+
+    def forget(self) -> None:
+        """Leave to the parent what is the parent's, in a forked child."""
+        self.ledger.forget()
+        self.keeper.forget()
+        self.serving.forget()
+        self.serving.watch_child()
+
+
+class Monitor(RequestMetrics):
+    """An application that is observed, and the endpoints that show it."""
+
+    def __init__(self, app: WSGIApplication, instance: Instance | None) -> None:
+        """Wrap *app*; without an instance only so that it looks the same. See `monitor`."""
+        self._instance = instance
+        if instance is None:
+            super().__init__(app, ledger=Ledger(), serve=lambda: None)
+            return
+        instance.monitors += 1
+        excluded = instance.settings.excluded()
+        super().__init__(
+            app,
+            ledger=instance.ledger,
+            serve=instance.serving.begin,
+            endpoints=OpsApp(instance, fallback=app).paths,
+            excluded=excluded.search if excluded is not None else None,
+        )
+
+    def close(self) -> None:
+        """Let go of this monitor; with the last one, of the process's slot, thread and port."""
+        instance, self._instance = self._instance, None
+        if instance is not None:
+            _leave(instance)
+
+
+_instance: Instance | None = None
+
+
+@functools.cache
+def _follow_forks() -> None:
+    """Have every child forked from now on begin anew; a hook cannot be taken back, so only once."""
+
+    def forget() -> None:
+        if _instance is not None:
+            _instance.forget()
+
+    os.register_at_fork(after_in_child=forget)
+
+
+def monitor(app: WSGIApplication, settings: Settings | None = None) -> Monitor:
+    """Observe *app*: return a WSGI application that answers as *app* does, and is measured.
+
+    Request metrics over all processes of the server, the host's figures, `/health`, `/livez`,
+    `/readyz`, `/api/metrics` and, if enabled, `/metrics` and a metrics port. *settings* come from
+    the environment unless given; those of the first call in a process hold for its ledger, keeper
+    and port. To wrap twice is harmless: the request is counted once.
+
+    Raises:
+        ConfigError: the settings are wrong; the message names every one that is.
+    """
+    global _instance  # noqa: PLW0603 - see the module's first lines
+    if isinstance(app, Monitor):
+        log.warning("monitor() was called on an application that it had wrapped already.")
+        return app
+    settings = settings or Settings.from_env()
+    if settings.disabled:
+        return Monitor(app, None)
+    if _instance is None:
+        _instance = Instance(settings)
+        _follow_forks()
+    flask.attach(app)
+    monitored = Monitor(app, _instance)
+    _instance.serving.watch()
+    return monitored
+
+
+def _leave(instance: Instance) -> None:
+    global _instance  # noqa: PLW0603 - see the module's first lines
+    instance.monitors -= 1
+    if instance.monitors == 0:
+        instance.serving.end()
+        _instance = None
