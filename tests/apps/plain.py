@@ -1,0 +1,158 @@
+"""A plain WSGI application that can do everything a response may do, good or bad.
+
+Every answer carries the slot and pid of the process that gave it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import otelmon.stack
+from otelmon import monitor, set_route
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+
+class PlannedError(Exception):
+    """Raised on purpose."""
+
+
+def _wait(seconds: float) -> None:
+    threading.Event().wait(seconds)
+
+
+def _headers() -> list[tuple[str, str]]:
+    instance = otelmon.stack._instance
+    pen = instance.ledger.pen if instance is not None else None
+    return [
+        ("Content-Type", "text/plain"),
+        ("X-Slot", "" if pen is None else str(pen.number)),
+        ("X-Pid", str(os.getpid())),
+    ]
+
+
+def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Answer by the first part of the path; the second is its argument."""
+    _, name, argument, *_ = [*environ["PATH_INFO"].split("/"), "", ""]
+    return _ANSWERS.get(name, _missing)(environ, start_response, argument)
+
+
+def _ok(environ: WSGIEnvironment, start_response: StartResponse, _: str) -> Iterable[bytes]:
+    set_route(environ, "/ok")
+    start_response("200 OK", [*_headers(), ("Content-Length", "2")])
+    return [b"ok"]
+
+
+def _missing(_: WSGIEnvironment, start_response: StartResponse, __: str) -> Iterable[bytes]:
+    start_response("404 Not Found", _headers())
+    return [b"missing"]
+
+
+def _status(
+    environ: WSGIEnvironment, start_response: StartResponse, argument: str
+) -> Iterable[bytes]:
+    set_route(environ, "/status/<code>")
+    start_response(f"{argument} Whatever", _headers())
+    return [] if argument in {"204", "304"} else [argument.encode()]
+
+
+def _slow(
+    environ: WSGIEnvironment, start_response: StartResponse, argument: str
+) -> Iterable[bytes]:
+    set_route(environ, "/slow/<seconds>")
+    _wait(float(argument))
+    start_response("200 OK", _headers())
+    return [b"slow"]
+
+
+def _stream(
+    environ: WSGIEnvironment, start_response: StartResponse, argument: str
+) -> Iterable[bytes]:
+    set_route(environ, "/stream/<seconds>")
+    start_response("200 OK", _headers())
+    return _pieces(float(argument), 5)
+
+
+def _pieces(seconds: float, count: int) -> Iterator[bytes]:
+    for number in range(count):
+        yield f"piece {number}\n".encode()
+        _wait(seconds / count)
+
+
+def _endless(environ: WSGIEnvironment, start_response: StartResponse, _: str) -> Iterable[bytes]:
+    set_route(environ, "/endless")
+    start_response("200 OK", _headers())
+    return (b"x" * 65536 for _ in range(100_000))
+
+
+def _raise(environ: WSGIEnvironment, _: StartResponse, __: str) -> Iterable[bytes]:
+    set_route(environ, "/raise")
+    raise PlannedError
+
+
+def _midway(environ: WSGIEnvironment, start_response: StartResponse, _: str) -> Iterable[bytes]:
+    set_route(environ, "/midway")
+    start_response("200 OK", _headers())
+    return _broken_pieces()
+
+
+def _broken_pieces() -> Iterator[bytes]:
+    yield b"first"
+    raise PlannedError
+
+
+def _file(environ: WSGIEnvironment, start_response: StartResponse, argument: str) -> Iterable[bytes]:
+    set_route(environ, "/file/<bytes>")
+    file = open(environ["otelmon.test.file"], "rb")  # noqa: PTH123, SIM115 - the server closes it
+    size = os.fstat(file.fileno()).st_size
+    start_response("200 OK", [*_headers(), ("Content-Length", str(size))])
+    wrapped: Iterable[bytes] = environ["wsgi.file_wrapper"](file, int(argument or 65536))
+    return wrapped
+
+
+def _body(environ: WSGIEnvironment, start_response: StartResponse, _: str) -> Iterable[bytes]:
+    set_route(environ, "/body")
+    size = len(environ["wsgi.input"].read())
+    start_response("200 OK", _headers())
+    return [str(size).encode()]
+
+
+def _spin(environ: WSGIEnvironment, start_response: StartResponse, argument: str) -> Iterable[bytes]:
+    """Compute without a pause, as a busy worker does."""
+    set_route(environ, "/spin/<seconds>")
+    until = time.perf_counter() + float(argument)
+    while time.perf_counter() < until:
+        pass
+    start_response("200 OK", _headers())
+    return [b"spun"]
+
+
+def _die(environ: WSGIEnvironment, _: StartResponse, __: str) -> Iterable[bytes]:
+    set_route(environ, "/die")
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+_ANSWERS = {
+    "ok": _ok,
+    "status": _status,
+    "slow": _slow,
+    "stream": _stream,
+    "endless": _endless,
+    "raise": _raise,
+    "midway": _midway,
+    "file": _file,
+    "body": _body,
+    "spin": _spin,
+    "die": _die,
+}
+
+app = monitor(application)

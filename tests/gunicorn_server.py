@@ -1,0 +1,221 @@
+"""A real gunicorn: started on a free port, asked over HTTP, ended and reaped whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import psutil
+
+from tests.waiting import until
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+
+ROOT = Path(__file__).parent.parent
+_LISTENING = re.compile(r"Listening at: http://127\.0\.0\.1:(\d+)")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an HTTP server answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def slot(self) -> int:
+        """Return the slot of the worker that answered, as tests.apps.plain tells it."""
+        return int(self.headers["X-Slot"])
+
+    @property
+    def text(self) -> str:
+        """Return the body as text."""
+        return self.body.decode()
+
+    def json(self) -> Any:  # noqa: ANN401 - whatever it is
+        """Return the body parsed."""
+        return json.loads(self.body)
+
+
+def ask(
+    port: int,
+    path: str,
+    *,
+    method: str = "GET",
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
+    timeout: float = 10.0,
+) -> Answer:
+    """Send one request on a connection of its own."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    try:
+        connection.request(method, path, body=body, headers=dict(headers or {}))
+        response = connection.getresponse()
+        return Answer(response.status, dict(response.getheaders()), response.read())
+    finally:
+        connection.close()
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Gunicorn:
+    """One running gunicorn and its two ports; a context manager."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        app: str = "tests.apps.plain:app",
+        workers: int = 4,
+        worker_class: str = "sync",
+        preload: bool = False,
+        args: tuple[str, ...] = (),
+        env: Mapping[str, str] | None = None,
+        prometheus: bool = True,
+    ) -> None:
+        """Describe the server; entering the context starts it.
+
+        *directory* takes its log and, unless *env* says otherwise, its ledger.
+        """
+        self.directory = directory
+        self.log_path = directory / "gunicorn.log"
+        self.ledgers = directory / "ledger"
+        self.metrics_port = free_port()
+        self.port = 0
+        self._workers = workers
+        self._command = [
+            *(sys.executable, "-m", "gunicorn", "--no-control-socket", "-b", "127.0.0.1:0"),
+            *("-w", str(workers), "-k", worker_class, "--chdir", str(ROOT)),
+            *(["--preload"] if preload else []),
+            *args,
+            app,
+        ]
+        self._env = {
+            **os.environ,  # noqa: TID251 - a child needs its PATH
+            "OTELMON_DIR": str(self.ledgers),
+            "PROMETHEUS_PORT": str(self.metrics_port),
+            "ENABLE_PROMETHEUS": "true" if prometheus else "false",
+            **(env or {}),
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        """Start it, and wait until it listens."""
+        with self.log_path.open("wb") as log:
+            self._process = subprocess.Popen(
+                self._command, env=self._env, cwd=ROOT, stdout=log, stderr=log
+            )
+        try:
+            assert until(self._listens, 20), self.log
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End it and everything it has started."""
+        self.stop()
+
+    def _listens(self) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise AssertionError(f"gunicorn ended: {self.log}")
+        found = _LISTENING.search(self.log)
+        if found is not None:
+            self.port = int(found[1])
+        return found is not None
+
+    @property
+    def log(self) -> str:
+        """Return all that it has logged so far."""
+        return self.log_path.read_text()
+
+    @property
+    def pid(self) -> int:
+        """Return the arbiter's process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the arbiter."""
+        os.kill(self.pid, number)
+
+    def get(self, path: str, **options: Any) -> Answer:  # noqa: ANN401 - as for ask()
+        """Ask the application's port."""
+        return ask(self.port, path, **options)
+
+    def ops(self, path: str, **options: Any) -> Answer:  # noqa: ANN401 - as for ask()
+        """Ask the metrics port."""
+        return ask(self.metrics_port, path, **options)
+
+    def try_ops(self, path: str) -> Answer | None:
+        """Ask the metrics port, which for a moment nobody may serve."""
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            return self.ops(path)
+        return None
+
+    def workers(self) -> list[psutil.Process]:
+        """Return the workers that the kernel knows of."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return [
+                child
+                for child in psutil.Process(self.pid).children()
+                if child.status() != psutil.STATUS_ZOMBIE
+            ]
+        return []
+
+    def wait_for_workers(self, count: int | None = None, seconds: float = 15) -> None:
+        """Wait until the metrics port answers and shows *count* workers, all by default."""
+        wanted = self._workers if count is None else count
+
+        def shown() -> bool:
+            answer = self.try_ops("/api/metrics")
+            return answer is not None and answer.json()["workers"]["total"] == wanted
+
+        assert until(shown, seconds, every=0.05), self.log
+
+    def stop(self) -> None:
+        """End it as an operator would, and by force if it does not listen."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._process = None
+
+    def kill(self) -> None:
+        """Kill the arbiter and its workers, by their ids."""
+        assert self._process is not None
+        family = [*self.workers(), psutil.Process(self._process.pid)]
+        for process in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._process.wait(10)
