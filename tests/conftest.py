@@ -26,5 +26,4 @@ def _nothing_is_left_running() -> Iterator[None]:
     before = leftovers.running()
     yield
     left = leftovers.end_new(before)
-    if left:
-        pytest.fail("left running: " + "; ".join(left), pytrace=False)
+    assert left == [], "left running"

@@ -119,6 +119,7 @@ class Gunicorn:
             **(env or {}),
         }
         self._process: subprocess.Popen[bytes] | None = None
+        self._arbiter: psutil.Process | None = None
 
     def __enter__(self) -> Self:
         """Start it, and wait until it listens."""
@@ -126,6 +127,7 @@ class Gunicorn:
             self._process = subprocess.Popen(
                 self._command, env=self._env, cwd=ROOT, stdout=log, stderr=log
             )
+        self._arbiter = psutil.Process(self._process.pid)
         try:
             assert until(self._listens, 20), self.log
         except BaseException:
@@ -159,8 +161,8 @@ class Gunicorn:
     @property
     def pid(self) -> int:
         """Return the arbiter's process id."""
-        assert self._process is not None
-        return self._process.pid
+        assert self._arbiter is not None
+        return self._arbiter.pid
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the arbiter."""
@@ -183,11 +185,7 @@ class Gunicorn:
     def workers(self) -> list[psutil.Process]:
         """Return the workers that the kernel knows of."""
         with contextlib.suppress(psutil.NoSuchProcess):
-            return [
-                child
-                for child in psutil.Process(self.pid).children()
-                if child.status() != psutil.STATUS_ZOMBIE
-            ]
+            return [child for child in psutil.Process(self.pid).children() if _alive(child)]
         return []
 
     def wait_for_workers(self, count: int | None = None, seconds: float = 15) -> None:
@@ -200,22 +198,56 @@ class Gunicorn:
 
         assert until(shown, seconds, every=0.05), self.log
 
+    def upgrade(self) -> int:
+        """Replace the arbiter by a new one, as USR2 and QUIT do; return 0, the workers killed."""
+        old = psutil.Process(self.pid)
+        workers = set(self.workers())
+        old.send_signal(signal.SIGUSR2)
+        assert until(lambda: self._successor(old, workers) is not None, 20), self.log
+        self._arbiter = self._successor(old, workers)
+        old.send_signal(signal.SIGQUIT)
+        assert self._process is not None
+        self._process.wait(20)
+        return 0
+
+    def _successor(self, old: psutil.Process, workers: set[psutil.Process]) -> psutil.Process | None:
+        """Return the new arbiter, once it has workers of its own."""
+        for child in set(old.children()) - workers:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if len(child.children()) >= self._workers:
+                    return child
+        return None
+
     def stop(self) -> None:
         """End it as an operator would, and by force if it does not listen."""
-        if self._process is None:
+        if self._arbiter is None:
             return
-        self._process.terminate()
-        try:
-            self._process.wait(20)
-        except subprocess.TimeoutExpired:
+        arbiter, workers = self._arbiter, self.workers()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            arbiter.terminate()
+        if not self._ended(20):
             self.kill()
-        self._process = None
+        psutil.wait_procs(workers, 10)
+        self._arbiter = None
+
+    def _ended(self, seconds: float) -> bool:
+        assert self._arbiter is not None
+        assert self._process is not None
+        # Ours is to be waited for; after an upgrade the arbiter is somebody else's child.
+        return until(
+            lambda: self._process.poll() is not None and not _alive(self._arbiter), seconds
+        )
 
     def kill(self) -> None:
         """Kill the arbiter and its workers, by their ids."""
-        assert self._process is not None
-        family = [*self.workers(), psutil.Process(self._process.pid)]
-        for process in family:
+        assert self._arbiter is not None
+        for process in [self._arbiter, *self.workers()]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        self._process.wait(10)
+        assert self._ended(10)
+
+
+def _alive(process: psutil.Process | None) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process is not None and process.status() != psutil.STATUS_ZOMBIE
+    return False

@@ -50,10 +50,10 @@ def end_new(before: Running, seconds: float = 3.0) -> list[str]:
 def _ended(found: psutil.Process | threading.Thread) -> str:
     if isinstance(found, threading.Thread):
         return f"thread {found.name}"
+    said = "ended late"
     with contextlib.suppress(psutil.NoSuchProcess):
         zombie = found.status() == psutil.STATUS_ZOMBIE
         said = "never waited for" if zombie else " ".join(found.cmdline())[:200]
         found.kill()
         found.wait(timeout=5)
-        return f"process {found.pid}: {said}"
-    return f"process {found.pid}: ended late"
+    return f"process {found.pid}: {said}"

@@ -8,7 +8,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeGuard
 
 import pytest
 
@@ -71,18 +71,17 @@ def _tests(path: Path) -> list[Function]:
 
 def _collected(path: Path) -> list[Function]:
     """Return the functions that stand in *path* where pytest looks for tests."""
-    if not path.name.startswith("test_"):
-        return []
     homes: list[ast.Module | ast.ClassDef] = [_tree(path)]
-    homes += [node for node in _tree(path).body if isinstance(node, ast.ClassDef)]
-    return [node for home in homes if _is_looked_into(home) for node in _functions_in(home)]
+    homes += [node for node in _tree(path).body if _is_looked_into(node)]
+    seen = path.name.startswith("test_")
+    return [node for home in homes for node in _functions_in(home) if seen]
 
 
-def _is_looked_into(home: ast.Module | ast.ClassDef) -> bool:
-    if isinstance(home, ast.Module):
-        return True
-    has_init = any(function.name == "__init__" for function in _functions_in(home))
-    return home.name.startswith("Test") and not has_init
+def _is_looked_into(node: ast.stmt) -> TypeGuard[ast.ClassDef]:
+    if not isinstance(node, ast.ClassDef):
+        return False
+    has_init = any(function.name == "__init__" for function in _functions_in(node))
+    return node.name.startswith("Test") and not has_init
 
 
 def _functions_in(home: ast.Module | ast.ClassDef) -> list[Function]:

@@ -16,9 +16,10 @@ from otelmon import monitor, set_route
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+    from _typeshed import OptExcInfo
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
 class PlannedError(Exception):
@@ -29,14 +30,22 @@ def _wait(seconds: float) -> None:
     threading.Event().wait(seconds)
 
 
-def _headers() -> list[tuple[str, str]]:
-    instance = otelmon.stack._instance
-    pen = instance.ledger.pen if instance is not None else None
-    return [
-        ("Content-Type", "text/plain"),
-        ("X-Slot", "" if pen is None else str(pen.number)),
-        ("X-Pid", str(os.getpid())),
-    ]
+def tagged(app: WSGIApplication) -> WSGIApplication:
+    """Add to every answer which slot and process gave it, otelmon's own answers included."""
+
+    def tagging(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        def start(
+            status: str, headers: list[tuple[str, str]], exc_info: OptExcInfo | None = None, /
+        ) -> Callable[[bytes], object]:
+            instance = otelmon.stack._instance
+            pen = instance.ledger.pen if instance is not None else None
+            slot = "" if pen is None else str(pen.number)
+            more = [("X-Slot", slot), ("X-Pid", str(os.getpid()))]
+            return start_response(status, [*headers, *more], exc_info)
+
+        return app(environ, start)
+
+    return tagging
 
 
 def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -47,12 +56,12 @@ def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iter
 
 def _ok(environ: WSGIEnvironment, start_response: StartResponse, _: str) -> Iterable[bytes]:
     set_route(environ, "/ok")
-    start_response("200 OK", [*_headers(), ("Content-Length", "2")])
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
     return [b"ok"]
 
 
 def _missing(_: WSGIEnvironment, start_response: StartResponse, __: str) -> Iterable[bytes]:
-    start_response("404 Not Found", _headers())
+    start_response("404 Not Found", [("Content-Type", "text/plain")])
     return [b"missing"]
 
 
@@ -60,7 +69,7 @@ def _status(
     environ: WSGIEnvironment, start_response: StartResponse, argument: str
 ) -> Iterable[bytes]:
     set_route(environ, "/status/<code>")
-    start_response(f"{argument} Whatever", _headers())
+    start_response(f"{argument} Whatever", [("Content-Type", "text/plain")])
     return [] if argument in {"204", "304"} else [argument.encode()]
 
 
@@ -69,7 +78,7 @@ def _slow(
 ) -> Iterable[bytes]:
     set_route(environ, "/slow/<seconds>")
     _wait(float(argument))
-    start_response("200 OK", _headers())
+    start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"slow"]
 
 
@@ -77,7 +86,7 @@ def _stream(
     environ: WSGIEnvironment, start_response: StartResponse, argument: str
 ) -> Iterable[bytes]:
     set_route(environ, "/stream/<seconds>")
-    start_response("200 OK", _headers())
+    start_response("200 OK", [("Content-Type", "text/plain")])
     return _pieces(float(argument), 5)
 
 
@@ -89,7 +98,7 @@ def _pieces(seconds: float, count: int) -> Iterator[bytes]:
 
 def _endless(environ: WSGIEnvironment, start_response: StartResponse, _: str) -> Iterable[bytes]:
     set_route(environ, "/endless")
-    start_response("200 OK", _headers())
+    start_response("200 OK", [("Content-Type", "text/plain")])
     return (b"x" * 65536 for _ in range(100_000))
 
 
@@ -100,7 +109,7 @@ def _raise(environ: WSGIEnvironment, _: StartResponse, __: str) -> Iterable[byte
 
 def _midway(environ: WSGIEnvironment, start_response: StartResponse, _: str) -> Iterable[bytes]:
     set_route(environ, "/midway")
-    start_response("200 OK", _headers())
+    start_response("200 OK", [("Content-Type", "text/plain")])
     return _broken_pieces()
 
 
@@ -113,7 +122,7 @@ def _file(environ: WSGIEnvironment, start_response: StartResponse, argument: str
     set_route(environ, "/file/<bytes>")
     file = open(environ["otelmon.test.file"], "rb")  # noqa: PTH123, SIM115 - the server closes it
     size = os.fstat(file.fileno()).st_size
-    start_response("200 OK", [*_headers(), ("Content-Length", str(size))])
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(size))])
     wrapped: Iterable[bytes] = environ["wsgi.file_wrapper"](file, int(argument or 65536))
     return wrapped
 
@@ -121,7 +130,7 @@ def _file(environ: WSGIEnvironment, start_response: StartResponse, argument: str
 def _body(environ: WSGIEnvironment, start_response: StartResponse, _: str) -> Iterable[bytes]:
     set_route(environ, "/body")
     size = len(environ["wsgi.input"].read())
-    start_response("200 OK", _headers())
+    start_response("200 OK", [("Content-Type", "text/plain")])
     return [str(size).encode()]
 
 
@@ -131,7 +140,7 @@ def _spin(environ: WSGIEnvironment, start_response: StartResponse, argument: str
     until = time.perf_counter() + float(argument)
     while time.perf_counter() < until:
         pass
-    start_response("200 OK", _headers())
+    start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"spun"]
 
 
@@ -155,4 +164,4 @@ _ANSWERS = {
     "die": _die,
 }
 
-app = monitor(application)
+app = tagged(monitor(application))
