@@ -1,0 +1,1 @@
+"""The endpoints, one small file each, and the WSGI app that mounts them."""
