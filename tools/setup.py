@@ -23,6 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 ENV = ROOT / ".venv"
 PYTHON = ENV / "bin" / "python"
+UV = ROOT / "requirements" / "uv.txt"
 REQUIREMENTS = {"demo": "demo.txt", "lint": "dev.txt", "test": "dev.txt"}
 PROGRAMS = {"prometheus": "prometheus", "promtool": "prometheus", "strace": "strace", "wrk": "wrk"}
 """What the tests start, and the Debian package that holds it."""
@@ -42,6 +43,9 @@ def main(arguments: list[str]) -> int:
     except SetupError as error:
         print(f"set-up: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("set-up: interrupted; the next run takes it up again", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -65,7 +69,7 @@ def prepare(purpose: str) -> None:
 def fingerprint(requirements: Path) -> str:
     """Return a digest of all that decides what is installed."""
     digest = hashlib.sha256(f"{platform.python_version()} {ROOT}".encode())
-    for path in (requirements, ROOT / "requirements" / "uv.txt", ROOT / "pyproject.toml"):
+    for path in (requirements, UV, ROOT / "pyproject.toml"):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -77,12 +81,13 @@ def install(requirements: Path, stamp: Path) -> None:
     make_environment()
     count = sum(line[:1].isalnum() for line in requirements.read_text().splitlines())
     say(f"installing {count} pinned packages of {requirements.relative_to(ROOT)}")
+    pinned = ["--requirement", str(requirements)]
     package = ["--no-deps", "--no-build-isolation", "--editable", str(ROOT)]
-    if not (install_uv() and uv("--requirement", str(requirements)) and uv(*package)):
-        # uv is only faster; pip also knows mirrors and certificates that the machine set for pip.
-        say("uv did not manage; pip takes longer")
-        pip("--requirement", str(requirements))
-        pip(*package)
+    if not (pip("--requirement", str(UV)) and uv(*pinned) and uv(*package)):
+        # uv is only faster; pip also knows the mirrors and proxies that are set for pip.
+        say("uv did not manage it; pip takes a little longer")
+        if not (pip(*pinned) and pip(*package)):
+            raise SetupError(f"pip could not install {requirements.name}; its words are above.")
     say(f".venv is ready after {time.monotonic() - started:.0f} s")
 
 
@@ -90,7 +95,9 @@ def make_environment() -> None:
     """Make .venv, anew if it is of another Python; keep one of this Python."""
     settings = ENV / "pyvenv.cfg"
     version = f"version = {platform.python_version()}\n"
-    if settings.is_file() and version in settings.read_text() and PYTHON.exists():
+    # pip comes last: without it an earlier set-up was interrupted.
+    whole = (ENV / "bin" / "pip").exists()
+    if whole and settings.is_file() and version in settings.read_text():
         return
     say(f"making .venv with Python {platform.python_version()}")
     try:
@@ -102,21 +109,17 @@ def make_environment() -> None:
         ) from None
 
 
-def install_uv() -> bool:
-    """Get uv into the environment; return whether it is there."""
-    return run(PYTHON, "-m", "pip", "install", "-q", "-r", str(ROOT / "requirements" / "uv.txt"))
-
-
 def uv(*what: str) -> bool:
     """Install *what* with uv; return whether it went well."""
-    return run(ENV / "bin" / "uv", "pip", "install", "-q", "--python", str(PYTHON), *what)
+    # The system's certificates: where a proxy has one of its own, it is there.
+    command = [str(ENV / "bin" / "uv"), "pip", "install", "-q", "--system-certs"]
+    return run(*command, "--python", str(PYTHON), *what)
 
 
-def pip(*what: str) -> None:
-    """Install *what* with pip."""
-    command = [str(PYTHON), "-m", "pip", "install", "-q", *what]
-    if not run(*command):
-        raise SetupError(f"pip failed. The command was: {' '.join(command)}")
+def pip(*what: str) -> bool:
+    """Install *what* with pip; return whether it went well."""
+    command = [str(PYTHON), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+    return run(*command, *what)
 
 
 def need_programs() -> None:
@@ -142,7 +145,7 @@ def missing_packages() -> list[str]:
     return sorted({package for name, package in PROGRAMS.items() if not shutil.which(name)})
 
 
-def run(*command: str | Path, stdout: int | None = None) -> bool:
+def run(*command: str, stdout: int | None = None) -> bool:
     """Run *command*; return whether it succeeded."""
     try:
         return subprocess.run(command, cwd=ROOT, stdout=stdout, check=False).returncode == 0
