@@ -142,17 +142,19 @@ def _unfinished(slot: _Slot, durations: list[Series]) -> int:
 
 def _worker(slot: _Slot, in_flight: int, now: int) -> Worker:
     head = slot.head
-    oldest = head[layout.HEAD_OLDEST]
+    beat = head[layout.HEAD_BEAT]
+    # A request that began after the last beat is at the most as old as that beat.
+    oldest = (head[layout.HEAD_OLDEST] or beat) if in_flight else now
     return Worker(
         slot=slot.number,
         pid=head[layout.HEAD_PID],
         claimed=head[layout.HEAD_CLAIMED] / 1e9,
-        beat_age=max(0.0, (now - head[layout.HEAD_BEAT]) / 1e9),
+        beat_age=max(0.0, (now - beat) / 1e9),
         capacity=head[layout.HEAD_CAPACITY] or None,
         draining=bool(head[layout.HEAD_DRAINING]),
         started=memoryview(slot.counts).cast("Q")[layout.LANE_STARTED] if slot.counts else 0,
         in_flight=in_flight,
-        oldest_age=max(0.0, (now - oldest) / 1e9) if oldest and in_flight else None,
+        oldest_age=max(0.0, (now - oldest) / 1e9) if in_flight else None,
     )
 
 
