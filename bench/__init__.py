@@ -1,1 +1,1 @@
-"""Benchmarks: what otelmon costs, side by side with others. `make bench` runs them all."""
+"""Costs, side by side with others, in one interleaved run: `make bench`."""

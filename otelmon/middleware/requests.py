@@ -7,27 +7,18 @@ so a stream is measured to its end.
 
 from __future__ import annotations
 
-import re
-import time
 from bisect import bisect_left
 from itertools import chain
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
 
 from otelmon import faults
-from otelmon.errors import LedgerError
 from otelmon.ledger.layout import LANE_STARTED
 from otelmon.ledger.pen import FREE_THREADED
-from otelmon.ledger.requests import (
-    DURATION,
-    FIRST_BYTE,
-    QUEUE,
-    REQUEST_SIZE,
-    RESPONSE_SIZE,
-    SECONDS,
-    SIZES,
-)
-from otelmon.middleware.routes import ROUTE, UNMATCHED, matched
+from otelmon.ledger.requests import SECONDS, SIZES
+from otelmon.middleware.arrival import content_length, queued_ns
+from otelmon.middleware.cells import CellCache, Cells
+from otelmon.middleware.routes import ROUTE, matched
 
 
 if TYPE_CHECKING:
@@ -36,19 +27,9 @@ if TYPE_CHECKING:
     from _typeshed import OptExcInfo
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-    from otelmon.ledger.instrument import Attribute, Attributes, Instrument
     from otelmon.ledger.ledger import Ledger
     from otelmon.ledger.pen import Pen
 
-    Words = tuple[str, str | None, str | None, str | None, str]
-    Key = tuple[str, str, int | str, str | None, str]
-
-
-# https://opentelemetry.io/docs/specs/semconv/http/http-metrics/: any other method is _OTHER.
-METHODS: Final = frozenset(
-    ("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE")
-)
-OTHER: Final = "_OTHER"
 
 OK: Final = "ok"
 ERROR: Final = "error"
@@ -58,17 +39,8 @@ DISCONNECTED: Final = "client_disconnected"
 _MARK: Final = "otelmon.request"
 _NANOSECONDS: Final = tuple(round(bound * 1e9) for bound in SECONDS)
 _NO_BODY: Final = frozenset(("204", "304"))
-_MAX_QUEUE_SECONDS: Final = 60.0
-# Exception classes are the application's own and few; somebody may still make them by the dozen.
-_MAX_ERROR_TYPES: Final = 100
-_MAX_KNOWN: Final = 20_000
-_SERVER_ERROR: Final = 500
 _STARTED: Final = ((LANE_STARTED, 1),)
 _NOTHING: Final[Iterator[bytes]] = iter(())
-# More digits than a petabyte has are nobody's length.
-_LENGTH: Final = re.compile("[0-9]{1,15}")
-_STAMP: Final = re.compile(r"\s*(?:t=)?([0-9]{10,17}(?:\.[0-9]{1,9})?)\s*$")
-_YEAR_2286: Final = 1e10  # seconds; ten times as many milliseconds are still in 1973
 
 
 class RequestMetrics:
@@ -102,14 +74,12 @@ class RequestMetrics:
         path = environ.get("PATH_INFO", "")
         if path in self._endpoints:
             return self._endpoints[path](environ, start_response)
-        if _MARK in environ or (self._excluded and self._excluded(path)):
+        cells = self._cells
+        if cells is None or cells.pen is not self._ledger.pen:
+            cells = self._renew()
+        if cells is None or _MARK in environ or (self._excluded and self._excluded(path)):
             return self.app(environ, start_response)
         try:
-            cells = self._cells
-            if cells is None or cells.pen is not self._ledger.pen:
-                cells = self._renew()
-                if cells is None:
-                    return self.app(environ, start_response)
             request = Request(environ, start_response, cells)
         except Exception as error:  # noqa: BLE001 - the request goes on without us
             faults.report("request_begin", error)
@@ -123,7 +93,11 @@ class RequestMetrics:
 
     def _renew(self) -> CellCache | None:
         """Look everything up again: another slot has other space, another file other lanes."""
-        pen = self._ledger.pen or self._serve()
+        try:
+            pen = self._ledger.pen or self._serve()
+        except Exception as error:  # noqa: BLE001 - the request goes on without us
+            faults.report("request_begin", error)
+            pen = None
         self._cells = None if pen is None else CellCache(self._ledger, pen)
         return self._cells
 
@@ -307,7 +281,7 @@ class Request:
                 # What servers answer for an application that raises.
                 self._status = "500"
 
-    def _book(self) -> None:
+    def _book(self) -> None:  # noqa: PLR0915 - a call for each part would cost as much as the part
         """Book the request, once."""
         cache = self._cells
         if cache is None:
@@ -326,8 +300,7 @@ class Request:
                 self._error,
                 self._outcome,
             ]
-            sent = self._sent
-            counts = pen.counts
+            sent, counts = self._sent, pen.counts
             # This store commits the request: a process killed before it has lost the request, one
             # killed behind it has finished it.
             counts[cells.duration + bisect_left(_NANOSECONDS, elapsed)] += 1
@@ -391,140 +364,3 @@ class SizedRequest(Request):
         body = self._body
         self._sent += len(body[0]) if len(body) == 1 else sum(map(len, body))
         return chain(body, self)
-
-
-class Cells:
-    """The first lane of each series that a request is booked to, and the lane of its sum."""
-
-    __slots__ = (
-        "duration",
-        "duration_sum",
-        "first_byte",
-        "first_byte_sum",
-        "queue",
-        "queue_sum",
-        "request_size",
-        "request_size_sum",
-        "response_size",
-        "response_size_sum",
-    )
-
-    def __init__(self, find: Callable[[Instrument, Attributes], int], key: Key) -> None:
-        """Find all series of the requests of one kind."""
-        method, route, status, error, outcome = key
-        by_route: Attributes = (("http.request.method", method), ("http.route", route))
-        attributes: dict[str, Attribute] = {
-            **dict(by_route),
-            "http.response.status_code": status,
-            "otelmon.outcome": outcome,
-        }
-        if error is not None:
-            attributes["error.type"] = error
-        self.duration = find(DURATION, tuple(sorted(attributes.items())))
-        self.first_byte = find(FIRST_BYTE, by_route)
-        self.queue = find(QUEUE, ())
-        self.request_size = find(REQUEST_SIZE, by_route)
-        self.response_size = find(RESPONSE_SIZE, by_route)
-        self.duration_sum = self.duration + len(SECONDS) + 1
-        self.first_byte_sum = self.first_byte + len(SECONDS) + 1
-        self.queue_sum = self.queue + len(SECONDS) + 1
-        self.request_size_sum = self.request_size + len(SIZES) + 1
-        self.response_size_sum = self.response_size + len(SIZES) + 1
-
-
-class CellCache(dict["Words", Cells]):
-    """Which lanes of one pen belong to which kind of request.
-
-    The keys are the words in which server, application and we put it, so that a request of a kind
-    that was seen before costs one look-up. What clients choose is no key: they would never end.
-    """
-
-    def __init__(self, ledger: Ledger, pen: Pen) -> None:
-        """Know nothing yet."""
-        super().__init__()
-        self.pen = pen
-        self._ledger = ledger
-        self._found: dict[Key, Cells] = {}
-        self._error_types: set[str] = set()
-        self._overflows = False
-
-    def __missing__(self, words: Words) -> Cells:
-        """Find the lanes of a kind of request that was not seen before.
-
-        Raises:
-            LedgerError: the ledger has none, not even those of the overflow series.
-        """
-        method, route, status, error, outcome = words
-        code = status_code(status)
-        if error is None and isinstance(code, int) and code >= _SERVER_ERROR:
-            error = str(code)
-        known_method = method if method in METHODS else OTHER
-        key = (known_method, route or UNMATCHED, code, self._bounded(error), outcome)
-        cells = self._found.get(key)
-        if cells is None:
-            self._overflows = False
-            cells = Cells(self._find, key)
-            if self._overflows:
-                # Such keys have no end, and perhaps there is a series of its own next time.
-                return cells
-            self._found[key] = cells
-        if known_method is method and len(self) < _MAX_KNOWN:
-            self[words] = cells
-        return cells
-
-    def _find(self, instrument: Instrument, attributes: Attributes) -> int:
-        series = self._ledger.series(instrument, attributes)
-        if series is None:
-            raise LedgerError(f"The ledger has no lanes for {instrument.name}.")
-        self._overflows = self._overflows or series.attributes != attributes
-        return series.base
-
-    def _bounded(self, error: str | None) -> str | None:
-        if error is None or error in self._error_types:
-            return error
-        if len(self._error_types) >= _MAX_ERROR_TYPES:
-            return OTHER
-        self._error_types.add(error)
-        return error
-
-
-def status_code(status: str | None) -> int | str:
-    """Return the code that a status line begins with.
-
-    An application that never called `start_response` made its server answer 500.
-    """
-    if status is None:
-        return 500
-    digits = status[:3]
-    return int(digits) if len(digits) == 3 and digits.isdecimal() else OTHER
-
-
-def content_length(headers: Iterable[tuple[str, str]] | None) -> int | None:
-    """Return the declared length of a body in bytes, None if there is no usable one."""
-    for name, value in headers or ():
-        if name.lower() == "content-length":
-            digits = value.strip()
-            return int(digits) if _LENGTH.fullmatch(digits) else None
-    return None
-
-
-def queued_ns(environ: WSGIEnvironment) -> int | None:
-    """Return how long a request waited since its proxy stamped it, None without a stamp.
-
-    The header is `X-Request-Start` or `X-Queue-Start`, with or without `t=`, in seconds (nginx),
-    milliseconds (Heroku) or microseconds (Apache) since 1970: the magnitude tells which. Clocks
-    differ and clients lie, so the result is kept between 0 and 60 s.
-    """
-    stamp = environ.get("HTTP_X_REQUEST_START") or environ.get("HTTP_X_QUEUE_START")
-    if not stamp:
-        return None
-    match = _STAMP.match(stamp)
-    if match is None:
-        return None
-    seconds = float(match[1])
-    for unit in (1e6, 1e3):
-        if seconds > _YEAR_2286 * unit / 10:
-            seconds /= unit
-            break
-    waited = time.time_ns() / 1e9 - seconds
-    return round(min(max(waited, 0.0), _MAX_QUEUE_SECONDS) * 1e9)
