@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
+import errno
 import logging
 import os
 import socket
@@ -25,6 +27,8 @@ log = logging.getLogger("otelmon")
 _THREADS: Final = 4
 _FIRST_RETRY_SECONDS: Final = 1.0
 _LAST_RETRY_SECONDS: Final = 30.0
+# How long answers that are being given may take once the port is to be closed.
+_END_SECONDS: Final = 1.0
 
 
 class Port:
@@ -38,8 +42,7 @@ class Port:
         """Serve nothing yet; port 0 is any free one."""
         self._app = app
         self.address = (host, port)
-        self._socket: socket.socket | None = None
-        self._map: dict[int, Any] = {}
+        self._service: Service | None = None
         self._retry_at = 0.0
         self._pause = _FIRST_RETRY_SECONDS
         self._failure: str | None = None
@@ -47,8 +50,9 @@ class Port:
     @property
     def state(self) -> Mapping[str, object]:
         """Say for `/health` whether this process serves the port, or why it cannot."""
-        if self._socket is not None:
-            return {"state": "serving", "port": self._socket.getsockname()[1]}
+        service = self._service
+        if service is not None:
+            return {"state": "serving", "port": service.port}
         if self._failure is not None:
             return {"state": "failed", "port": self.address[1], "error": self._failure}
         return {"state": "elsewhere", "port": self.address[1]}
@@ -56,57 +60,108 @@ class Port:
     def tick(self, lease: Lease | None) -> None:
         """Serve if it is this process's turn; *lease* is None where there is no other process."""
         if lease is not None and not lease.take():
+            # Perhaps it was ours and its file was removed: then it is another's turn.
+            self.close()
             self._failure = None
-        elif self._socket is None and time.monotonic() >= self._retry_at:
-            self._open()
-            if lease is not None and self._socket is not None:
-                lease.note(str(self._socket.getsockname()[1]))
-
-    def _open(self) -> None:
-        try:
-            listener = _listen(self.address)
-        except OSError as error:
-            self._failure = type(error).__name__
-            self._retry_at = time.monotonic() + self._pause
-            self._pause = min(self._pause * 2, _LAST_RETRY_SECONDS)
-            faults.report("metrics_port", error)
             return
-        self._socket, self._failure, self._pause = listener, None, _FIRST_RETRY_SECONDS
-        threads.start(self._serve)
+        if self._service is not None and self._service.failure is not None:
+            self._fail(self._service.failure)
+        if self._service is None and time.monotonic() >= self._retry_at:
+            self._open(lease)
 
-    def _serve(self) -> None:
+    def _open(self, lease: Lease | None) -> None:
+        try:
+            self._service = Service(self._app, _listen(self.address))
+        except OSError as error:
+            self._fail(error)
+            return
+        self._failure, self._pause = None, _FIRST_RETRY_SECONDS
+        if lease is not None:
+            lease.note(str(self._service.port))
+
+    def _fail(self, error: Exception) -> None:
+        number = getattr(error, "errno", None)
+        self._failure = errno.errorcode.get(number or 0, type(error).__name__)
+        self._service = None
+        self._retry_at = time.monotonic() + self._pause
+        self._pause = min(self._pause * 2, _LAST_RETRY_SECONDS)
+        faults.report("metrics_port", error)
+
+    def close(self) -> None:
+        """Serve no longer; the port is free when this returns."""
+        service, self._service = self._service, None
+        if service is not None:
+            service.end()
+
+    def forget(self) -> None:
+        """Close what a forked child has inherited: else the port would stay open behind it."""
+        service, self._service = self._service, None
+        if service is not None:
+            service.forget()
+        self._failure = None
+
+
+class Service:
+    """The server behind the port, from its first moment to its end, in threads of its own."""
+
+    def __init__(self, app: WSGIApplication, listener: socket.socket) -> None:
+        """Begin to serve *app* on *listener*."""
+        self.port: int = listener.getsockname()[1]
+        self.failure: Exception | None = None
+        self._app = app
+        self._listener = listener
+        # What the server's loop waits for, by descriptor: the listener, its pipe, connections.
+        self._map: dict[int, Any] = {}
+        self._server: Any = None
+        self._lock = threads.original(_thread, "allocate_lock")()
+        self._ending = False
+        self._ended = threads.Alarm()
+        threads.start(self._run)
+
+    def _run(self) -> None:
         # Here, because only the process that serves the port is to pay for the import.
         from waitress.server import create_server
 
         try:
             server = create_server(
-                self._app, map=self._map, sockets=[self._socket], threads=_THREADS
+                self._app, map=self._map, sockets=[self._listener], threads=_THREADS
             )
-            server.run()
+            with self._lock:
+                self._server, ending = server, self._ending
+            if not ending:
+                server.run()
         except Exception as error:  # noqa: BLE001 - the thread has nobody else to tell
-            faults.report("metrics_port", error)
+            self.failure = error
         finally:
-            self.close()
+            self._stop()
+            self._listener.close()
+            self._ended.ring()
 
-    def close(self) -> None:
-        """Serve no longer."""
-        listener, self._socket = self._socket, None
-        if listener is not None:
-            listener.close()
-        self._drop_connections()
+    def end(self) -> None:
+        """Stop serving; wait for the answers that are being given, but not for long."""
+        with self._lock:
+            self._ending = True
+            server = self._server
+        if server is not None:
+            # Only the loop's own thread may close what it waits for: descriptors are used again.
+            with contextlib.suppress(OSError):
+                server.trigger.pull_trigger(self._stop)
+        self._ended.wait(3 * _END_SECONDS)
+
+    def _stop(self) -> None:
+        from waitress.wasyncore import close_all
+
+        if self._server is not None:
+            # First the threads: one that answers yet would write to the loop's pipe.
+            self._server.task_dispatcher.shutdown(timeout=_END_SECONDS)
+        close_all(self._map, ignore_all=True)
 
     def forget(self) -> None:
-        """Close what a forked child has inherited: else the port would stay open behind it."""
-        self.close()
-        self._map.clear()
-        self._failure = None
-
-    def _drop_connections(self) -> None:
+        """Close the sockets in a forked child, which has none of the threads."""
         for channel in list(self._map.values()):
-            connection = getattr(channel, "socket", None)
-            if connection is not None:
-                with contextlib.suppress(OSError):
-                    connection.close()
+            with contextlib.suppress(OSError):
+                channel.socket.close()
+        self._listener.close()
 
 
 def _listen(address: tuple[str, int]) -> socket.socket:
@@ -117,8 +172,8 @@ def _listen(address: tuple[str, int]) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         listener.listen(64)
-    except OSError:
+    except OSError as error:
         listener.close()
-        raise
+        raise OSError(error.errno, error.strerror, f"{host}:{port}") from None
     os.set_inheritable(listener.fileno(), False)
     return listener
