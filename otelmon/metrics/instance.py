@@ -1,0 +1,110 @@
+"""The families that tell of the instance itself: saturation, and otelmon's own health."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from otelmon.metrics import figures
+from otelmon.metrics.names import label_text
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from otelmon.board import Published
+    from otelmon.ledger.reader import Reading
+
+    Number = float | None
+    Read = Callable[[Reading, Published | None], Number | dict[bytes, Number]]
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """A family that is there whatever was recorded; *read* returns one value, or some by labels."""
+
+    name: str  # without _total
+    kind: Literal["counter", "gauge"]
+    about: str
+    read: Read
+
+    def samples(
+        self, reading: Reading, published: Published | None
+    ) -> Iterator[tuple[bytes, float]]:
+        """Yield what is known, by labels."""
+        found = self.read(reading, published)
+        values = found if isinstance(found, dict) else {b"": found}
+        for labels, value in values.items():
+            if value is not None:
+                yield labels, value
+
+
+def build_info(version: str) -> Fixed:
+    """Return the family that names otelmon's version."""
+    labels = label_text([("version", version)])
+    return Fixed(
+        "otelmon_build_info", "gauge", "The version of otelmon.", lambda _, __: {labels: 1}
+    )
+
+
+def _workers(reading: Reading, _: object) -> dict[bytes, Number]:
+    busy = figures.busy(reading)
+    return {b'state="busy"': busy, b'state="idle"': len(reading.workers) - busy}
+
+
+def _oldest(reading: Reading, _: object) -> Number:
+    ages = (worker.oldest_age for worker in reading.workers)
+    return max((age for age in ages if age is not None), default=None)
+
+
+_LOST_ABOUT: Final = "Requests that were in flight when their process died."
+_ACTIVE_ABOUT: Final = "Requests in flight."
+
+SEED: Final = (
+    Fixed("app_active_connections", "gauge", _ACTIVE_ABOUT, lambda r, _: r.in_flight),
+    Fixed("app_requests_lost", "counter", _LOST_ABOUT, lambda r, _: r.lost),
+)
+SEMCONV: Final = (
+    Fixed("http_server_active_requests", "gauge", _ACTIVE_ABOUT, lambda r, _: r.in_flight),
+    Fixed("otelmon_requests_lost", "counter", _LOST_ABOUT, lambda r, _: r.lost),
+)
+OWN: Final = (
+    Fixed("otelmon_workers", "gauge", "Live workers, by what they do.", _workers),
+    Fixed(
+        "otelmon_worker_starts",
+        "counter",
+        "Processes that began to serve.",
+        lambda r, _: r.worker_starts,
+    ),
+    Fixed(
+        "otelmon_worker_deaths",
+        "counter",
+        "Processes that served and serve no longer.",
+        lambda r, _: r.worker_deaths,
+    ),
+    Fixed(
+        "otelmon_oldest_request_seconds",
+        "gauge",
+        "Age of the oldest request in flight, as of its worker's last beat.",
+        _oldest,
+    ),
+    Fixed(
+        "otelmon_accept_backlog",
+        "gauge",
+        "Connections that wait to be accepted.",
+        lambda _, published: None if published is None else published.backlog,
+    ),
+    Fixed(
+        "otelmon_ledger_complete",
+        "gauge",
+        "1 if every process of the instance counts into the shared ledger, else 0.",
+        lambda r, _: int(r.complete),
+    ),
+    Fixed("otelmon_series", "gauge", "Series in the ledger.", lambda r, _: len(r.series)),
+    Fixed(
+        "otelmon_keeper_age_seconds",
+        "gauge",
+        "Time since the keeper last sampled the host.",
+        figures.keeper_age,
+    ),
+)

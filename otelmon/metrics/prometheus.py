@@ -1,0 +1,78 @@
+"""What the ledger has counted as Prometheus text, 0.0.4 or OpenMetrics 1.0.
+
+Which samples a series is shown as is found out once; a text is then the filling-in of numbers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+from otelmon.instruments.figures import FIGURES
+from otelmon.metrics import instance, vocabulary
+from otelmon.metrics.families import head, taken
+from otelmon.metrics.names import number
+from otelmon.metrics.plan import Plan
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from otelmon.board import Published
+    from otelmon.ledger.reader import Reading
+    from otelmon.metrics.instance import Fixed
+
+
+Names = Literal["seed", "semconv", "both"]
+
+# Which of them are shown depends on the host; none may come to mean something else.
+_HOST: Final = frozenset(figure.prometheus for figure in FIGURES)
+_FIXED: Final = {
+    "seed": (*instance.SEED, *instance.OWN),
+    "semconv": (*instance.SEMCONV, *instance.OWN),
+    "both": (*instance.SEED, *instance.SEMCONV, *instance.OWN),
+}
+
+
+class Renderer:
+    """Renders one process's readings; any thread may ask for a text."""
+
+    def __init__(self, *, names: Names = "seed", version: str) -> None:
+        """Use these *names* for requests; *version* is otelmon's own."""
+        self._fixed = (*_FIXED[names], instance.build_info(version))
+        self._plan = Plan(
+            {} if names == "semconv" else vocabulary.SEED,
+            own_names=names != "seed",
+            others=_HOST.union(*(taken(each.name, each.kind) for each in self._fixed)),
+        )
+
+    def text(
+        self,
+        reading: Reading | None,
+        published: Published | None,
+        *,
+        openmetrics: bool,
+        host: bytes = b"",
+    ) -> bytes:
+        """Return the whole document; *host* are the host's families in the same format."""
+        parts = [host]
+        if reading is not None:
+            # Two threads may both do this; they come to the same.
+            plan = self._plan = self._plan.upto(reading.series)
+            parts += plan.samples(reading, openmetrics=openmetrics)
+            for fixed in self._fixed:
+                parts += _samples(fixed, reading, published, openmetrics=openmetrics)
+        if openmetrics:
+            parts.append(b"# EOF\n")
+        return b"".join(parts)
+
+
+def _samples(
+    fixed: Fixed, reading: Reading, published: Published | None, *, openmetrics: bool
+) -> Iterator[bytes]:
+    samples = list(fixed.samples(reading, published))
+    if samples:
+        yield head(fixed.name, fixed.kind, fixed.about, openmetrics=openmetrics)
+    name = f"{fixed.name}_total" if fixed.kind == "counter" else fixed.name
+    for labels, value in samples:
+        braces = b"{%b}" % labels if labels else b""
+        yield b"%b%b %b\n" % (name.encode(), braces, number(value))
