@@ -1,0 +1,95 @@
+"""What otelmon says of itself: nothing secret, no path and no client."""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from otelmon import faults
+from otelmon.ledger.instrument import OVERFLOW
+from otelmon.metrics import figures
+
+
+if TYPE_CHECKING:
+    from otelmon.board import Published
+    from otelmon.ledger.instrument import Instrument
+    from otelmon.ledger.reader import Reading
+    from otelmon.views.source import Source
+
+
+def version() -> str:
+    """Return otelmon's version."""
+    # Not imported: the package imports us.
+    return str(vars(sys.modules["otelmon"])["__version__"])
+
+
+def brief(source: Source, reading: Reading | None, published: Published | None) -> dict[str, Any]:
+    """Return what `/health` shows of it."""
+    return {
+        "ledger": _ledger(reading),
+        "keeper_age_seconds": figures.rounded(figures.keeper_age(reading, published)),
+        "faults": _faults(),
+        "port": dict(source.port()),
+    }
+
+
+def full(source: Source, reading: Reading | None, published: Published | None) -> dict[str, Any]:
+    """Return what `/api/metrics` shows of it."""
+    return {
+        "version": version(),
+        "instance": {
+            "shared": None if reading is None else reading.shared,
+            "complete": None if reading is None else reading.complete,
+        },
+        "keeper": {
+            "slot": None if published is None else published.keeper,
+            "age_seconds": figures.rounded(figures.keeper_age(reading, published)),
+        },
+        "series": None if reading is None else _series(reading),
+        "faults": _faults(),
+        "port": dict(source.port()),
+    }
+
+
+def _ledger(reading: Reading | None) -> str | None:
+    """Say of which processes the figures are."""
+    if reading is None:
+        return None
+    if not reading.shared:
+        return "private: this worker only"
+    return "shared" if reading.complete else "incomplete: a worker counts for itself"
+
+
+def _faults() -> dict[str, Any]:
+    """Return what failed in this process, by kind."""
+    return {
+        kind: {"times": fault.times, "error": fault.error, "last": figures.iso(fault.at)}
+        for kind, fault in faults.seen().items()
+    }
+
+
+def _series(reading: Reading) -> dict[str, Any]:
+    """Return how many series there are, and which instruments have more than they may."""
+    overflows = (series for series in reading.series if series.attributes == OVERFLOW)
+    full = (
+        series.instrument
+        for series in overflows
+        if any(reading.lanes[series.base : series.base + series.instrument.counts])
+    )
+    return {
+        "count": len(reading.series),
+        "overflowed": [
+            {"instrument": each.name, "attribute": _explodes(reading, each)} for each in full
+        ],
+    }
+
+
+def _explodes(reading: Reading, instrument: Instrument) -> str | None:
+    """Return the attribute with the most values: most likely it should be none."""
+    values = defaultdict[str, set[object]](set)
+    for series in figures.of_instrument(reading.series, instrument):
+        if series.attributes != OVERFLOW:
+            for key, value in series.attributes:
+                values[key].add(value)
+    return max(values, key=lambda key: len(values[key]), default=None)

@@ -1,0 +1,75 @@
+"""`/metrics`: everything as Prometheus text."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from typing import TYPE_CHECKING, Final
+
+from otelmon import faults
+from otelmon.metrics.prometheus import Renderer
+from otelmon.views import own
+from otelmon.views.negotiation import prefers_openmetrics, takes_gzip
+from otelmon.views.response import OK, Response
+
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+    from otelmon.instruments.figures import Row
+    from otelmon.metrics.host import HostExporter
+    from otelmon.views.source import Source
+
+
+_TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
+_OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+_VARY: Final = ("Vary", "Accept, Accept-Encoding")
+# Higher levels cost several times as much, for a few percent of the bytes.
+_LEVEL: Final = 1
+
+
+class PrometheusPage:
+    """The view; it keeps what need not be found out again for each scrape."""
+
+    def __init__(self, source: Source) -> None:
+        """Know nothing yet."""
+        self._source = source
+        self._renderer = Renderer(names=source.settings.prometheus_names, version=own.version())
+        self._exporter: tuple[int, HostExporter] | None = None
+
+    def __call__(self, _source: Source, environ: WSGIEnvironment) -> Response:
+        """Answer in the format and encoding that is asked for."""
+        openmetrics = prefers_openmetrics(environ.get("HTTP_ACCEPT", ""))
+        body = self._renderer.text(
+            self._source.reading(),
+            self._source.published(),
+            openmetrics=openmetrics,
+            host=self._host(openmetrics=openmetrics),
+        )
+        content_type = _OPENMETRICS if openmetrics else _TEXT
+        if takes_gzip(environ.get("HTTP_ACCEPT_ENCODING", "")):
+            body = gzip.compress(body, _LEVEL, mtime=0)
+            return Response(OK, content_type, body, (_VARY, ("Content-Encoding", "gzip")))
+        return Response(OK, content_type, body, (_VARY,))
+
+    def _host(self, *, openmetrics: bool) -> bytes:
+        """Return the host's families; without them the rest is still worth showing."""
+        try:
+            return self._exporter_of_this_process().text(openmetrics=openmetrics)
+        except Exception as error:  # noqa: BLE001 - see above
+            faults.report("host_text", error)
+            return b""
+
+    def _exporter_of_this_process(self) -> HostExporter:
+        pid = os.getpid()
+        if self._exporter is None or self._exporter[0] != pid:
+            # Here, because only who answers a scrape is to pay for the import of the SDK. After a
+            # fork anew, because the parent's may be locked for ever.
+            from otelmon.metrics.host import HostExporter
+
+            self._exporter = (pid, HostExporter(self._row))
+        return self._exporter[1]
+
+    def _row(self) -> Row:
+        published = self._source.published()
+        return {} if published is None else published.host

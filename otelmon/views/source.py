@@ -1,0 +1,31 @@
+"""Where the endpoints get everything from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from otelmon.board import Published
+    from otelmon.ledger.reader import Reading
+    from otelmon.settings import Settings
+
+
+class Source(Protocol):
+    """What this process knows of the instance."""
+
+    settings: Settings
+
+    def reading(self) -> Reading | None:
+        """Return what all processes have counted; None before this process serves."""
+
+    def published(self) -> Published | None:
+        """Return what the keeper said last; None before its first sample."""
+
+    def draining(self) -> bool:
+        """Tell whether this process is about to end."""
+
+    def port(self) -> Mapping[str, object]:
+        """Say how the metrics port does: its state, and what goes with that."""
