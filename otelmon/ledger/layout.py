@@ -137,14 +137,14 @@ def decode_records(data: bytes) -> tuple[list[bytes], int]:
     """Return the whole records at the start of *data*, and how many bytes they take.
 
     A record whose crc is wrong ends the list: it may be complete a moment later, on a processor
-    that shows stores out of order.
+    that shows stores out of order. So do zeros, which would pass for an empty record.
     """
     records = []
     at = 0
     while at + _RECORD.size <= len(data):
         length, crc = _RECORD.unpack_from(data, at)
         payload = data[at + _RECORD.size : at + _RECORD.size + length]
-        if len(payload) != length or zlib.crc32(payload) != crc:
+        if not length or len(payload) != length or zlib.crc32(payload) != crc:
             break
         records.append(payload)
         at += (_RECORD.size + length + WORD - 1) // WORD * WORD
