@@ -58,14 +58,17 @@ def _oldest(reading: Reading, _: object) -> Number:
 
 
 _LOST_ABOUT: Final = "Requests that were in flight when their process died."
+_STARTED_ABOUT: Final = "Requests that were begun: finished, lost or in flight now."
 _ACTIVE_ABOUT: Final = "Requests in flight."
 
 SEED: Final = (
     Fixed("app_active_connections", "gauge", _ACTIVE_ABOUT, lambda r, _: r.in_flight),
+    Fixed("app_requests_started", "counter", _STARTED_ABOUT, lambda r, _: r.started),
     Fixed("app_requests_lost", "counter", _LOST_ABOUT, lambda r, _: r.lost),
 )
 SEMCONV: Final = (
     Fixed("http_server_active_requests", "gauge", _ACTIVE_ABOUT, lambda r, _: r.in_flight),
+    Fixed("otelmon_requests_started", "counter", _STARTED_ABOUT, lambda r, _: r.started),
     Fixed("otelmon_requests_lost", "counter", _LOST_ABOUT, lambda r, _: r.lost),
 )
 OWN: Final = (

@@ -7,13 +7,13 @@ so a stream is measured to its end.
 
 from __future__ import annotations
 
+import sys
 from bisect import bisect_left
-from itertools import chain
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
 
 from otelmon import faults
-from otelmon.ledger.layout import LANE_STARTED
+from otelmon.ledger.layout import LANE_LOST, LANE_STARTED
 from otelmon.ledger.pen import FREE_THREADED
 from otelmon.ledger.requests import SECONDS, SIZES
 from otelmon.middleware.arrival import content_length, queued_ns
@@ -40,7 +40,10 @@ _MARK: Final = "otelmon.request"
 _NANOSECONDS: Final = tuple(round(bound * 1e9) for bound in SECONDS)
 _NO_BODY: Final = frozenset(("204", "304"))
 _STARTED: Final = ((LANE_STARTED, 1),)
-_NOTHING: Final[Iterator[bytes]] = iter(())
+# What servers answer for an application that raises or never calls `start_response`.
+_FAILED: Final = "500"
+# What servers raise over a status, header or piece of body that is none.
+_REFUSALS: Final = (TypeError, ValueError, AssertionError)
 
 
 class RequestMetrics:
@@ -85,11 +88,10 @@ class RequestMetrics:
             faults.report("request_begin", error)
             return self.app(environ, start_response)
         try:
-            body = self.app(environ, request)
+            return request.respond(self.app(environ, request))
         except BaseException as error:
             request.fail(error)
             raise
-        return request.respond(body)
 
     def _renew(self) -> CellCache | None:
         """Look everything up again: another slot has other space, another file other lanes."""
@@ -172,15 +174,20 @@ class Request:
         exc_info: OptExcInfo | None = None,
         /,
     ) -> Callable[[bytes], object]:
-        """Be `start_response`: note status and route, pass everything on as it is."""
-        self._status = status
-        self._headers = headers
+        """Be `start_response`: pass everything on as it is, note status and route."""
         if "werkzeug.request" in self._environ:
             self._match()
         if exc_info is None:
             self._write = self._start_response(status, headers)
         else:
-            self._write = self._start_response(status, headers, exc_info)
+            try:
+                self._write = self._start_response(status, headers, exc_info)
+            finally:
+                # What the server raises has this frame in its traceback: a cycle otherwise.
+                exc_info = None
+        # Only now: what the server refused is not what the client gets.
+        self._status = status
+        self._headers = headers
         return self._written
 
     def _match(self) -> None:
@@ -197,10 +204,18 @@ class Request:
             # Nothing but the server's socket fails here.
             self._outcome = DISCONNECTED
             raise
-        if not self._first and data:
-            self._first = monotonic_ns()
-        self._sent += len(data)
+        self._count(data)
         return result
+
+    def _count(self, piece: bytes) -> None:
+        """Count a piece of the body; hot paths do the same themselves."""
+        try:
+            if not self._first and piece:
+                self._first = monotonic_ns()
+            self._sent += len(piece)
+        except TypeError:
+            # What has no length is the server's to refuse, not ours.
+            return
 
     # -- what the server calls -------------------------------------------------------------------
 
@@ -210,12 +225,14 @@ class Request:
             # Servers look at a body's length to declare a Content-Length. The class is changed
             # because a further object would cost as much as half the booking.
             self._body = body
-            self.__class__ = SizedRequest
+            self.__class__ = ListRequest
             return self
         self._close = getattr(body, "close", None)
         if type(body) is self._environ.get("wsgi.file_wrapper"):
             return self._respond_file(body)
         self._body = body
+        if hasattr(body, "__len__"):
+            self.__class__ = SizedRequest
         return self
 
     def _respond_file(self, body: Any) -> Iterable[bytes]:  # noqa: ANN401 - as above
@@ -223,10 +240,19 @@ class Request:
         self._complete = True
         self._sent = content_length(self._headers) or 0
         try:
-            body.close = self.close
+            body.close = self._close_file
         except AttributeError:
             self._end()
         return body  # type: ignore[no-any-return]
+
+    def _close_file(self) -> None:
+        """Close a file that the server has sent, or could not send: that error is under way now."""
+        self._complete = sys.exc_info()[1] is None
+        try:
+            self.close()
+        finally:
+            # The file refers to this object: leave no cycle.
+            self._close = None
 
     def __iter__(self) -> Iterator[bytes]:
         """Begin the body."""
@@ -247,9 +273,13 @@ class Request:
         except BaseException as error:
             self._fault(error)
             raise
-        if not self._first and chunk:
-            self._first = monotonic_ns()
-        self._sent += len(chunk)
+        try:
+            if not self._first and chunk:
+                self._first = monotonic_ns()
+            self._sent += len(chunk)
+        except TypeError:
+            # What has no length is the server's to refuse, not ours.
+            return chunk
         return chunk
 
     def close(self) -> None:
@@ -277,9 +307,9 @@ class Request:
         if self._outcome is OK:
             self._outcome = ERROR if isinstance(error, Exception) else ABORTED
             self._error = type(error).__qualname__
-            if self._status is None:
-                # What servers answer for an application that raises.
-                self._status = "500"
+            if not self._first:
+                # Nothing was sent, so the server can still say it.
+                self._status = _FAILED
 
     def _book(self) -> None:  # noqa: PLR0915 - a call for each part would cost as much as the part
         """Book the request, once."""
@@ -289,9 +319,10 @@ class Request:
         self._cells = None
         elapsed = monotonic_ns() - self._start
         pen = cache.pen
+        cells = None
         try:
-            if not self._complete and self._outcome is OK and not self._whole():
-                self._outcome = DISCONNECTED
+            if not self._complete and self._outcome is OK:
+                self._judge()
             environ = self._environ
             cells = cache[
                 environ["REQUEST_METHOD"],
@@ -315,6 +346,9 @@ class Request:
                 self._book_arrival(counts, cells)
         except Exception as error:  # noqa: BLE001 - the response is sent; only the figure is lost
             faults.report("request_end", error)
+            if cells is None:
+                # Or it would be in flight for ever.
+                pen.counts[LANE_LOST] += 1
         finally:
             pen.live.pop(self._start, None)
 
@@ -335,32 +369,47 @@ class Request:
 
     _end = _book_in_turn if FREE_THREADED else _book
 
-    def _whole(self) -> bool:
-        """Tell whether a body that was not read to its end was complete all the same."""
-        status = self._status
-        if self._environ.get("REQUEST_METHOD") == "HEAD" or (status and status[:3] in _NO_BODY):
-            return True
-        declared = content_length(self._headers)
-        return declared is not None and self._sent >= declared
+    def _judge(self) -> None:
+        """Tell why the server did not read a body to its end, as far as can be known.
+
+        An error that is under way while the server closes the body is the server's own.
+        """
+        error = sys.exc_info()[1]
+        if isinstance(error, _REFUSALS) or not isinstance(error, Exception | None):
+            self._fault(error)
+        elif self._status is None:
+            self._outcome = ERROR
+        elif self._environ["REQUEST_METHOD"] != "HEAD" and self._status[:3] not in _NO_BODY:
+            self._outcome = DISCONNECTED
 
 
 class SizedRequest(Request):
-    """A request whose response body is a list or tuple: nearly every one has a single piece."""
+    """A request whose response body has a length."""
+
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        """Return the length of the application's body: of a list, the number of its pieces."""
+        return len(self._body)
+
+
+class ListRequest(SizedRequest):
+    """A request whose response body is a list or tuple: what most applications return."""
 
     __slots__ = ()
 
     close = Request._end  # noqa: SLF001 - lists have no close, so this spares a call
 
-    def __len__(self) -> int:
-        """Return how many pieces the application's body has."""
-        return len(self._body)
-
     def __iter__(self) -> Iterator[bytes]:
-        """Hand out the body; asked again by `chain`, at its end, note that it was read to it."""
-        if self._first:
-            self._complete = True
-            return _NOTHING
-        self._first = monotonic_ns()
-        body = self._body
-        self._sent += len(body[0]) if len(body) == 1 else sum(map(len, body))
-        return chain(body, self)
+        """Hand out the body; a generator costs less than the two calls of `__next__`."""
+        for piece in self._body:
+            try:
+                if not self._first and piece:
+                    self._first = monotonic_ns()
+                self._sent += len(piece)
+            except TypeError:
+                # What has no length is the server's to refuse, not ours.
+                yield piece
+                continue
+            yield piece
+        self._complete = True
