@@ -10,6 +10,7 @@ everybody keeps a parsed copy and reads only what was added since. A record is o
 from __future__ import annotations
 
 import _thread
+import contextlib
 import json
 import time
 from collections import Counter
@@ -22,7 +23,7 @@ from otelmon.threads import original
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from otelmon.ledger.segment import Segment
 
@@ -117,8 +118,8 @@ class Keys:
 
     def series(self) -> list[Series]:
         """Return all series that exist by now, in the order in which they were placed."""
-        with self._lock:
-            if not self._busy:
+        with self._changing() as alone:
+            if alone:
                 self._catch_up()
             return list(self._table.series)
 
@@ -132,24 +133,34 @@ class Keys:
         Raises:
             LedgerError, OSError: there is no more space.
         """
-        with self._lock:
-            if self._busy or self._full(instrument, attributes):
+        with self._changing() as alone:
+            if not alone or self._full(instrument, attributes):
                 return None
             if time.monotonic() < self._not_before:
                 return None
+            return self._place(instrument, attributes)
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[bool]:
+        """Keep other threads out; yield False to a handler that interrupts its thread's change."""
+        with self._lock:
+            if self._busy:
+                yield False
+                return
             self._busy = True
             try:
-                return self._place(instrument, attributes)
+                yield True
             finally:
                 self._busy = False
 
     def _place(self, instrument: Instrument, attributes: Attributes) -> Series | None:
         with self._segment.appending() as alone:
-            self._catch_up()
+            whole = self._catch_up()
             found = self._table.find(instrument, attributes)
             if not alone:
                 self._not_before = time.monotonic() + _BACK_OFF_SECONDS
-            elif found is None and not self._full(instrument, attributes):
+            # Behind a damaged record nobody would find it, and it would be appended for ever.
+            elif whole and found is None and not self._full(instrument, attributes):
                 self._append(instrument, attributes)
                 found = self._table.find(instrument, attributes)
             return found
@@ -169,16 +180,27 @@ class Keys:
         if announced is not None:
             self._segment.publish(layout.encode_record(announced))
             self._catch_up()
+        frame = layout.encode_record(self._table.place(instrument, attributes, base))
+        self._segment.make_room(frame)
         # First the lanes are gone, then they are named: a kill in between only wastes them.
         header[word] = following
-        self._segment.publish(layout.encode_record(self._table.place(instrument, attributes, base)))
+        self._segment.publish(frame)
         self._catch_up()
 
-    def _catch_up(self) -> None:
-        if self._segment.header[layout.HEADER_KEYS_END] > self._table.end:
+    def _catch_up(self) -> bool:
+        """Read what was added; return whether the table could be read to its end."""
+        end = self._segment.header[layout.HEADER_KEYS_END]
+        if end > self._table.end:
             records, length = layout.decode_records(self._segment.keys(self._table.end))
-            self._table.read(records)
+            try:
+                self._table.read(records)
+            except BaseException:
+                # A signal handler of the application's may raise anywhere: read again from the
+                # start, or the numbers of the instruments would be wrong from here on.
+                self._table = KeyTable()
+                raise
             self._table.end += length
+        return self._table.end >= end
 
     def _full(self, instrument: Instrument, attributes: Attributes) -> bool:
         return attributes != OVERFLOW and self._table.size(instrument) >= self._limit

@@ -86,8 +86,8 @@ class Segment:
         end = min(self.header[layout.HEADER_KEYS_END], layout.KEYS_BYTES)
         return bytes(self._common[layout.KEYS_AT + start : layout.KEYS_AT + end])
 
-    def publish(self, frame: bytes) -> None:
-        """Append framed records to the key table, the caller being alone.
+    def make_room(self, frame: bytes) -> None:
+        """Make sure that publishing *frame* cannot fail, the caller being alone.
 
         Raises:
             LedgerError, OSError: there is no more space.
@@ -95,8 +95,17 @@ class Segment:
         end = self.header[layout.HEADER_KEYS_END]
         if end + len(frame) > layout.KEYS_BYTES:
             raise LedgerError(f"The key table's {layout.KEYS_BYTES} bytes are used up.")
+        self.take_space(layout.KEYS_AT + end, len(frame))
+
+    def publish(self, frame: bytes) -> None:
+        """Append a framed record to the key table, the caller being alone.
+
+        Raises:
+            LedgerError, OSError: there is no more space.
+        """
+        self.make_room(frame)
+        end = self.header[layout.HEADER_KEYS_END]
         at = layout.KEYS_AT + end
-        self.take_space(at, len(frame))
         self._common[at : at + len(frame)] = frame
         self.header[layout.HEADER_KEYS_END] = end + len(frame)
 
