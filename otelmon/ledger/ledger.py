@@ -184,6 +184,7 @@ class Ledger:
         fresh = self._serve(self.place, self.identity, self._capacity)
         self.pen = fresh
         counts = pen.taken()
+        pen.lay_down()
         known = keys.series()
         done = reader.finished(counts, (s for s in known if s.instrument == DURATION))
         started = counts[layout.LANE_STARTED]
@@ -197,11 +198,18 @@ class Ledger:
         fresh.add(adds)
 
     def forget(self) -> None:
-        """Be without a pen, as a forked child must: the slot is its parent's."""
+        """Be without a pen, as a forked child must: the slot is its parent's.
+
+        A child that was forked inside a request and returns from it books nothing of it.
+        """
+        if self.pen is not None:
+            self.pen.lay_down()
         self.pen = None
 
     def close(self) -> None:
         """Give the slot back; what was counted stays in it."""
+        if self.pen is not None:
+            self.pen.lay_down()
         if self._segment is not None:
             self._segment.close()
         self.pen, self._segment, self._keys = None, None, None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import _thread
 import contextlib
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from otelmon.ledger import layout
 from otelmon.threads import original
@@ -53,6 +53,13 @@ class Pen:
             for lane, amount in adds:
                 counts[lane] += amount
 
+    def lay_down(self) -> None:
+        """Write nowhere from now on: the slot is another process's, or a memory nobody reads.
+
+        Whoever is in the middle of a request has this pen, and must not need to ask.
+        """
+        self.counts = cast("memoryview", _Nowhere())
+
     def oldest(self) -> int:
         """Return when the oldest request in flight began, 0 if there is none."""
         for began in self.live:
@@ -63,3 +70,14 @@ class Pen:
         """Return a copy of all counts."""
         counts: list[int] = self.counts[: self.head[layout.HEAD_COUNTS]].tolist()
         return counts
+
+
+class _Nowhere:
+    """Takes any store to any lane and keeps none."""
+
+    def __getitem__(self, _: int) -> int:
+        """Be zero."""
+        return 0
+
+    def __setitem__(self, _: int, __: int) -> None:
+        """Forget it."""

@@ -34,6 +34,11 @@ METHODS: Final = frozenset(
 )
 OTHER: Final = "_OTHER"
 
+OK: Final = "ok"
+ERROR: Final = "error"
+ABORTED: Final = "aborted"
+DISCONNECTED: Final = "client_disconnected"
+
 # Exception classes are the application's own and few; somebody may still make them by the dozen.
 _MAX_ERROR_TYPES: Final = 100
 _MAX_KNOWN: Final = 20_000
@@ -94,6 +99,8 @@ class CellCache(dict["Words", Cells]):
         self._found: dict[Key, Cells] = {}
         self._error_types: set[str] = set()
         self._overflows = False
+        # For requests that outlive the pen: it writes nowhere then, whatever the lane.
+        self._nowhere = Cells(lambda _, __: 0, ("", "", "", None, ""))
 
     def __missing__(self, words: Words) -> Cells:
         """Find the lanes of a kind of request that was not seen before.
@@ -101,12 +108,17 @@ class CellCache(dict["Words", Cells]):
         Raises:
             LedgerError: the ledger has none, not even those of the overflow series.
         """
+        if self.pen is not self._ledger.pen:
+            return self._nowhere
         method, route, status, error, outcome = words
+        if status is None and outcome == OK:
+            # The application never called `start_response`; the server cannot have liked it.
+            outcome = ERROR
         code = status_code(status)
         if error is None and isinstance(code, int) and code >= _SERVER_ERROR:
             error = str(code)
         known_method = method if method in METHODS else OTHER
-        key = (known_method, route or UNMATCHED, code, self._bounded(error), outcome)
+        key = (known_method, str(route or UNMATCHED), code, self._bounded(error), outcome)
         cells = self._found.get(key)
         if cells is None:
             self._overflows = False
