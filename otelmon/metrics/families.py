@@ -52,7 +52,9 @@ class Counter:
         plain = f"{self.name}_total {digits}\n".encode()
         width = self.width
         for labels, bases in rows.items():
-            value = sum(sum(lanes[base : base + width]) for base in bases)
+            value = 0
+            for base in bases:
+                value += sum(lanes[base : base + width])
             if not labels:
                 yield plain % parts(value)
             elif value or labels != OVERFLOW_LABELS:

@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from otelmon.instruments.figures import FIGURES
+from otelmon.ledger.reader import of_instrument
 from otelmon.ledger.requests import DURATION
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Sequence
 
     from otelmon.board import Point, Published
-    from otelmon.ledger.instrument import Instrument, Series
     from otelmon.ledger.reader import Reading
 
 
@@ -56,18 +56,6 @@ class Window(NamedTuple):
 
 
 _NO_WINDOW: Final = Window(None, None, None)
-
-
-def of_instrument(series: Sequence[Series], instrument: Instrument) -> Iterator[Series]:
-    """Pick the series of *instrument*, of which a key table has one object or a few."""
-    same: dict[int, bool] = {}
-    for each in series:
-        own = each.instrument
-        found = same.get(id(own))
-        if found is None:
-            found = same[id(own)] = own == instrument
-        if found:
-            yield each
 
 
 def totals(reading: Reading) -> Totals:

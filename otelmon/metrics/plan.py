@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from otelmon.ledger.instrument import Instrument, Series
     from otelmon.ledger.reader import Reading
+    from otelmon.metrics.families import Labels
 
 
 class Shown(NamedTuple):
@@ -102,9 +103,12 @@ class Plan:
             self.met.add(instrument)
             if self._own_names or instrument not in self._words:
                 self._name(instrument)
+        found: dict[Labels, bytes | None] = {}
         for name in self.places[instrument]:
             family, rows = self.shown[name]
-            labels = family.labels(series.attributes)
+            if family.labels not in found:
+                found[family.labels] = family.labels(series.attributes)
+            labels = found[family.labels]
             if labels is not None:
                 rows.setdefault(labels, []).append(series.base)
         self.lanes = max(self.lanes, series.base + instrument.counts)

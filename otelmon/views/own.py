@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from otelmon import faults
 from otelmon.ledger.instrument import OVERFLOW
+from otelmon.ledger.reader import of_instrument
 from otelmon.metrics import figures
 
 
@@ -88,7 +89,7 @@ def _series(reading: Reading) -> dict[str, Any]:
 def _explodes(reading: Reading, instrument: Instrument) -> str | None:
     """Return the attribute with the most values: most likely it should be none."""
     values = defaultdict[str, set[object]](set)
-    for series in figures.of_instrument(reading.series, instrument):
+    for series in of_instrument(reading.series, instrument):
         if series.attributes != OVERFLOW:
             for key, value in series.attributes:
                 values[key].add(value)
