@@ -82,7 +82,7 @@ def free_port() -> int:
 class Gunicorn:
     """One running gunicorn and its two ports; a context manager."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is optional and named
         self,
         directory: Path,
         *,
@@ -93,19 +93,21 @@ class Gunicorn:
         args: tuple[str, ...] = (),
         env: Mapping[str, str] | None = None,
         prometheus: bool = True,
+        port: int = 0,
     ) -> None:
         """Describe the server; entering the context starts it.
 
-        *directory* takes its log and, unless *env* says otherwise, its ledger.
+        *directory* takes its log and, unless *env* says otherwise, its ledger. Give a *port* where
+        gunicorn does not tell the one that it chose.
         """
         self.directory = directory
         self.log_path = directory / "gunicorn.log"
         self.ledgers = directory / "ledger"
         self.metrics_port = free_port()
-        self.port = 0
+        self.port = port
         self._workers = workers
         self._command = [
-            *(sys.executable, "-m", "gunicorn", "--no-control-socket", "-b", "127.0.0.1:0"),
+            *(sys.executable, "-m", "gunicorn", "--no-control-socket", "-b", f"127.0.0.1:{port}"),
             *("-w", str(workers), "-k", worker_class, "--chdir", str(ROOT)),
             *(["--preload"] if preload else []),
             *args,
@@ -123,11 +125,7 @@ class Gunicorn:
 
     def __enter__(self) -> Self:
         """Start it, and wait until it listens."""
-        with self.log_path.open("wb") as log:
-            self._process = subprocess.Popen(
-                self._command, env=self._env, cwd=ROOT, stdout=log, stderr=log
-            )
-        self._arbiter = psutil.Process(self._process.pid)
+        self._start()
         try:
             assert until(self._listens, 20), self.log
         except BaseException:
@@ -144,10 +142,30 @@ class Gunicorn:
         """End it and everything it has started."""
         self.stop()
 
+    def _start(self) -> None:
+        with self.log_path.open("wb") as log:
+            # In a directory without a gunicorn.conf.py, which gunicorn would read.
+            self._process = subprocess.Popen(
+                self._command, env=self._env, cwd=self.directory, stdout=log, stderr=log
+            )
+        self._arbiter = psutil.Process(self._process.pid)
+
+    def refusal(self) -> int:
+        """Start it where it is bound to end by itself; return its exit code."""
+        self._start()
+        assert self._process is not None
+        try:
+            return self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+
     def _listens(self) -> bool:
         assert self._process is not None
         if self._process.poll() is not None:
             raise AssertionError(f"gunicorn ended: {self.log}")
+        if self.port:
+            return _reachable(self.port)
         found = _LISTENING.search(self.log)
         if found is not None:
             self.port = int(found[1])
@@ -188,6 +206,16 @@ class Gunicorn:
             return [child for child in psutil.Process(self.pid).children() if _alive(child)]
         return []
 
+    def listeners(self) -> dict[int, set[int]]:
+        """Return the ports that arbiter and workers listen on, each with the pids that do."""
+        found: dict[int, set[int]] = {}
+        for process in [psutil.Process(self.pid), *self.workers()]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for socket_ in process.net_connections("tcp"):
+                    if socket_.status == psutil.CONN_LISTEN:
+                        found.setdefault(socket_.laddr.port, set()).add(process.pid)
+        return found
+
     def wait_for_workers(self, count: int | None = None, seconds: float = 15) -> None:
         """Wait until the metrics port answers and shows *count* workers, all by default."""
         wanted = self._workers if count is None else count
@@ -210,7 +238,9 @@ class Gunicorn:
         self._process.wait(20)
         return 0
 
-    def _successor(self, old: psutil.Process, workers: set[psutil.Process]) -> psutil.Process | None:
+    def _successor(
+        self, old: psutil.Process, workers: set[psutil.Process]
+    ) -> psutil.Process | None:
         """Return the new arbiter, once it has workers of its own."""
         for child in set(old.children()) - workers:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -231,12 +261,10 @@ class Gunicorn:
         self._arbiter = None
 
     def _ended(self, seconds: float) -> bool:
-        assert self._arbiter is not None
-        assert self._process is not None
+        arbiter, process = self._arbiter, self._process
+        assert process is not None
         # Ours is to be waited for; after an upgrade the arbiter is somebody else's child.
-        return until(
-            lambda: self._process.poll() is not None and not _alive(self._arbiter), seconds
-        )
+        return until(lambda: process.poll() is not None and not _alive(arbiter), seconds)
 
     def kill(self) -> None:
         """Kill the arbiter and its workers, by their ids."""
@@ -245,6 +273,12 @@ class Gunicorn:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         assert self._ended(10)
+
+
+def _reachable(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
 
 
 def _alive(process: psutil.Process | None) -> bool:
