@@ -43,6 +43,8 @@ class Identity(NamedTuple):
     server: Process
     boot: bytes
     network: int
+    told: bool = False
+    """True if the sockets told the name, so that whoever has them is of the instance"""
 
 
 def start_time(pid: int) -> int | None:
@@ -70,22 +72,33 @@ def network_namespace() -> int:
         return 0
 
 
-def identify(descriptors: Iterable[int], *, name: str | None, parent: int) -> Identity | None:
+def identify(
+    descriptors: Iterable[int],
+    *,
+    name: str | None,
+    parent: int,
+    worker: bool = False,
+    shared: bool = True,
+) -> Identity | None:
     """Return the instance that listens on *descriptors*, or None if the kernel names none.
 
-    *name* overrides what the sockets say; *parent* is the server process if it shares one of the
-    sockets, and else this process is.
+    *name* overrides what the sockets say. *parent* is the server process if this one is known to
+    be a *worker* of it, or shares one of the sockets with it; else this process is the server. If
+    the sockets are not *shared*, each worker listening on its own, the server names the instance.
     """
     descriptors = list(descriptors)
     cookies = sorted({cookie for fd in descriptors if (cookie := sockets.cookie(fd))})
     boot, network = boot_id(), network_namespace()
-    if name is None:
-        if not cookies or not network:
-            return None
-        material = b"".join([boot, network.to_bytes(8, "little"), *cookies])
-        name = hashlib.sha256(material).hexdigest()[:16]
-    pid = parent if _shares(parent, descriptors) else os.getpid()
-    return Identity(name, Process(pid, start_time(pid) or 0), boot, network)
+    # A worker that gave up its rights may not look into its parent, so it is not asked to.
+    pid = parent if worker or _shares(parent, descriptors) else os.getpid()
+    server = Process(pid, start_time(pid) or 0)
+    if name is not None:
+        return Identity(name, server, boot, network)
+    if not cookies or not network:
+        return None
+    names = cookies if shared else [f"{server.pid} {server.start}".encode()]
+    material = b"".join([boot, network.to_bytes(8, "little"), *names])
+    return Identity(hashlib.sha256(material).hexdigest()[:16], server, boot, network, shared)
 
 
 def _shares(pid: int, descriptors: Iterable[int]) -> bool:

@@ -67,7 +67,7 @@ HEADER_PRIVATE_BEAT: Final = 14  # monotonic ns of the last beat of a process wi
 HEADER_BOARD: Final = 15  # how often the board was published; odd and even name the buffer
 
 # Words of a slot's head, written by the slot's owner alone.
-HEAD_GENERATION: Final = 0  # how many processes have claimed the slot so far
+HEAD_GENERATION: Final = 0  # how many processes have owned the slot so far
 HEAD_PID: Final = 1
 HEAD_CLAIMED: Final = 2  # Unix ns
 HEAD_BEAT: Final = 3  # monotonic ns of the owner's last sign of life
@@ -76,6 +76,8 @@ HEAD_OLDEST: Final = 5  # monotonic ns at which, as of its last beat, its oldest
 HEAD_DRAINING: Final = 6  # 1 once the owner takes no new requests
 HEAD_COUNTS: Final = 7  # lanes for which the owner has taken space: readers stop there
 HEAD_VALUES: Final = 8
+HEAD_DEATHS: Final = 9  # how many of its owners are dead for certain
+HEAD_WORDS: Final = 10
 
 # Lanes that every slot has before any series.
 LANE_STARTED: Final = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otelmon import faults
 from otelmon.errors import LedgerError
@@ -33,6 +33,22 @@ SERIES_LIMIT: Final = 2000
 _JOIN_SECONDS: Final = 10.0
 
 
+class Home(NamedTuple):
+    """Where the instance's file lies."""
+
+    place: Path
+    identity: Identity
+
+
+class Hold(NamedTuple):
+    """What this process holds of a memory; without a pen what its parent held."""
+
+    segment: Segment
+    keys: Keys
+    pen: Pen | None
+    capacity: int
+
+
 class Ledger:
     """The memory that the processes of an instance share, seen from one of them.
 
@@ -43,12 +59,9 @@ class Ledger:
     def __init__(self, *, series_limit: int = SERIES_LIMIT) -> None:
         """Begin without memory; *series_limit* bounds the series of one instrument."""
         self.pen: Pen | None = None
-        self.place: Path | None = None
-        self.identity: Identity | None = None
         self._series_limit = series_limit
-        self._segment: Segment | None = None
-        self._keys: Keys | None = None
-        self._capacity = 0
+        self._hold: Hold | None = None
+        self._home: Home | None = None
         self._join_at = 0.0
 
     # -- serving ---------------------------------------------------------------------------------
@@ -61,38 +74,43 @@ class Ledger:
         Raises:
             LedgerError, OSError: no slot can be had there.
         """
-        self.place, self.identity = place, identity
-        self.pen = self._serve(place, identity, capacity)
-        return self.pen
+        self._home = Home(place, identity)
+        return self._take_up(self._claim_at(self._home, capacity))
 
     def serve_alone(self, *, capacity: int = 0) -> Pen:
         """Count in memory of this process's own."""
-        self.pen = self._claim(Segment(), capacity)
-        return self.pen
+        return self._take_up(self._claim(Segment(), capacity))
 
-    def _serve(self, place: Path, identity: Identity, capacity: int) -> Pen:
-        if self._segment is not None:
+    def _take_up(self, hold: Hold) -> Pen:
+        # All at once: a thread that reads meanwhile must know its own slot, which no lock tells.
+        self._hold = hold
+        assert hold.pen is not None
+        self.pen = hold.pen
+        return hold.pen
+
+    def _claim_at(self, home: Home, capacity: int) -> Hold:
+        if self._hold is not None:
             # A forked child's inherited one, or one whose file was removed: its memory can be read
             # until there is another.
-            self._segment.close()
-        with opened(place, identity) as segment:
+            self._hold.segment.close()
+        with opened(*home) as segment:
             try:
-                pen = self._claim(segment, capacity)
+                hold = self._claim(segment, capacity)
             except BaseException:
                 segment.close()
                 raise
-            header = segment.header
-            header[layout.HEADER_SERVER_PID], header[layout.HEADER_SERVER_START] = identity.server
-        return pen
+            server = home.identity.server
+            segment.header[layout.HEADER_SERVER_PID] = server.pid
+            segment.header[layout.HEADER_SERVER_START] = server.start
+        return hold
 
-    def _claim(self, segment: Segment, capacity: int) -> Pen:
+    def _claim(self, segment: Segment, capacity: int) -> Hold:
         number = next((n for n in range(layout.SLOTS) if segment.claim(n)), None)
         if number is None:
             raise LedgerError(f"All {layout.SLOTS} slots of the ledger belong to live processes.")
         keys = Keys(segment, series_limit=self._series_limit)
         pen = slots.take_over(segment, keys, number, capacity=capacity)
-        self._segment, self._keys, self._capacity = segment, keys, capacity
-        return pen
+        return Hold(segment, keys, pen, capacity)
 
     # -- series ----------------------------------------------------------------------------------
 
@@ -113,12 +131,12 @@ class Ledger:
         return None
 
     def _series(self, instrument: Instrument, attributes: Attributes) -> Series | None:
-        segment, keys, pen = self._segment, self._keys, self.pen
-        if segment is None or keys is None or pen is None:
+        hold = self._hold
+        if hold is None or hold.pen is None:
             return None
-        found = keys.find(instrument, attributes) or keys.place(instrument, attributes)
+        found = hold.keys.find(instrument, attributes) or hold.keys.place(instrument, attributes)
         if found is not None:
-            slots.take_space(segment, pen.number, found)
+            slots.take_space(hold.segment, hold.pen.number, found)
         return found
 
     # -- life ------------------------------------------------------------------------------------
@@ -126,66 +144,63 @@ class Ledger:
     @property
     def stem(self) -> Path | None:
         """Return what the names of the instance's files begin with; None without a shared file."""
-        if self._segment is None or not self._segment.shared or self.place is None:
+        if self._hold is None or self._home is None or not self._hold.segment.shared:
             return None
-        assert self.identity is not None
-        return self.place / f"{self.identity.name}.ledger"
+        return self._home.place / f"{self._home.identity.name}.ledger"
 
     @property
     def segment(self) -> Segment | None:
         """Return the memory in use, if any."""
-        return self._segment
+        return None if self._hold is None else self._hold.segment
 
     def read(self) -> Reading | None:
         """Merge all processes' slots; None before this process serves."""
-        if self._segment is None or self._keys is None:
+        hold = self._hold
+        if hold is None:
             return None
-        own = self.pen.number if self.pen is not None else None
-        return reader.read(self._segment, self._keys, own=own)
+        own = None if hold.pen is None else hold.pen.number
+        return reader.read(hold.segment, hold.keys, own=own)
 
     def beat(self, *, draining: bool) -> None:
         """Show that this process lives, and follow the file if it was replaced."""
-        if self._segment is not None and self.pen is not None:
-            if self._segment.replaced():
-                log.warning("The ledger in %s was removed; a new one takes its place.", self.place)
-                self._move()
-            elif not self._segment.shared and self.place is not None:
-                self._join()
-            self.pen.head[layout.HEAD_OLDEST] = self.pen.oldest()
-            self.pen.head[layout.HEAD_DRAINING] = int(draining)
-            self.pen.head[layout.HEAD_BEAT] = time.monotonic_ns()
+        hold, home = self._hold, self._home
+        if hold is None or hold.pen is None:
+            return
+        if hold.segment.replaced() and home is not None:
+            log.warning("The ledger in %s was removed; a new one takes its place.", home.place)
+            self._move(hold, home)
+        elif not hold.segment.shared and home is not None:
+            self._join(hold, home)
+        if self.pen is not None:
+            head = self.pen.head
+            head[layout.HEAD_OLDEST] = self.pen.oldest()
+            head[layout.HEAD_DRAINING] = int(draining)
+            head[layout.HEAD_BEAT] = time.monotonic_ns()
 
-    def _join(self) -> None:
+    def _join(self, hold: Hold, home: Home) -> None:
         """Leave this process's own memory for the instance's, now that it may have a slot again."""
-        assert self.place is not None
-        assert self.identity is not None
         now = time.monotonic()
         if now >= self._join_at:
             self._join_at = now + _JOIN_SECONDS
             try:
-                self._move()
+                self._move(hold, home)
             except (LedgerError, OSError):
                 # Said when it began; `/health` goes on saying it.
-                mark_private(self.place, self.identity)
+                mark_private(*home)
         else:
-            mark_private(self.place, self.identity)
+            mark_private(*home)
 
-    def _move(self) -> None:
+    def _move(self, hold: Hold, home: Home) -> None:
         """Carry this process's counts over to the instance's file, from another memory.
 
         What it has in flight is counted as lost; what only dead processes had counted, in slots
         that nobody has taken over, stays in the old one.
         """
-        keys, pen = self._keys, self.pen
-        assert keys is not None
-        assert pen is not None
-        assert self.place is not None
-        assert self.identity is not None
-        fresh = self._serve(self.place, self.identity, self._capacity)
-        self.pen = fresh
-        counts = pen.taken()
-        pen.lay_down()
-        known = keys.series()
+        assert hold.pen is not None
+        fresh = self._take_up(self._claim_at(home, hold.capacity))
+        counts = hold.pen.taken()
+        hold.pen.lay_down()
+        known = hold.keys.series()
         done = reader.finished(counts, (s for s in known if s.instrument == DURATION))
         started = counts[layout.LANE_STARTED]
         adds = [(layout.LANE_STARTED, started), (layout.LANE_LOST, max(0, started - done))]
@@ -202,14 +217,15 @@ class Ledger:
 
         A child that was forked inside a request and returns from it books nothing of it.
         """
-        if self.pen is not None:
-            self.pen.lay_down()
+        if self._hold is not None and self._hold.pen is not None:
+            self._hold.pen.lay_down()
+            self._hold = self._hold._replace(pen=None)
         self.pen = None
 
     def close(self) -> None:
         """Give the slot back; what was counted stays in it."""
-        if self.pen is not None:
-            self.pen.lay_down()
-        if self._segment is not None:
-            self._segment.close()
-        self.pen, self._segment, self._keys = None, None, None
+        if self._hold is not None:
+            if self._hold.pen is not None:
+                self._hold.pen.lay_down()
+            self._hold.segment.close()
+        self.pen, self._hold = None, None

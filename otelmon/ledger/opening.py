@@ -84,6 +84,9 @@ def remove(path: Path) -> None:
 
 def _left_behind(path: Path, identity: Identity) -> bool:
     """Tell whether a ledger belongs to an instance that has ended, as far as can be told."""
+    if identity.told and path.stem == identity.name:
+        # For a moment nobody may live who has a slot, and the server may have been replaced.
+        return False
     try:
         locks = RangeLocks(path.with_suffix(".slots"))
         try:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # Bytes of counts that are added up at once; a power of two.
 _PIECE: Final = 16 * 1024
+_TRIES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,8 @@ class Reading:
     finished: int
     lost: int
     worker_starts: int
+    worker_deaths: int
+    """Processes that have served and serve no longer"""
     shared: bool
     complete: bool
     """False while a process of the instance counts for itself, without a slot"""
@@ -64,11 +67,6 @@ class Reading:
         """Return how many requests are being served now."""
         return sum(worker.in_flight for worker in self.workers)
 
-    @property
-    def worker_deaths(self) -> int:
-        """Return how many processes have served and serve no longer."""
-        return self.worker_starts - len(self.workers)
-
 
 @dataclass(frozen=True, slots=True)
 class _Slot:
@@ -77,8 +75,15 @@ class _Slot:
     counts: bytes
     values: Sequence[float]
     alive: bool
-    settled: bool
-    """Dead before, while and after it was copied: what it had in flight is lost for certain"""
+    """It has an owner that has begun to count"""
+    owned: bool
+    """What it has in flight is not lost"""
+
+    @property
+    def deaths(self) -> int:
+        """Return how many of its owners are dead."""
+        dead = self.head[layout.HEAD_DEATHS]
+        return dead if self.owned else max(dead, self.head[layout.HEAD_GENERATION])
 
 
 def read(segment: Segment, keys: Keys, *, own: int | None) -> Reading:
@@ -107,8 +112,9 @@ def read(segment: Segment, keys: Keys, *, own: int | None) -> Reading:
         values=_values(live, known),
         started=lanes[layout.LANE_STARTED],
         finished=sum(done),
-        lost=lanes[layout.LANE_LOST] + sum(unfinished[s.number] for s in slots if s.settled),
+        lost=lanes[layout.LANE_LOST] + sum(unfinished[s.number] for s in slots if not s.owned),
         worker_starts=sum(slot.head[layout.HEAD_GENERATION] for slot in slots),
+        worker_deaths=sum(slot.deaths for slot in slots),
         shared=segment.shared,
         complete=_complete(segment, now),
     )
@@ -171,20 +177,34 @@ def _across(number: int) -> int:
 
 
 def _copy(segment: Segment, number: int, *, own: bool) -> _Slot:
+    """Copy a slot while it has one owner, or none: neither changes often."""
+    before = _owner(segment, number, own=own)
+    copied = _copy_now(segment, number, before)
+    for _ in range(_TRIES):
+        after = _owner(segment, number, own=own)
+        if after == before:
+            break
+        before, copied = after, _copy_now(segment, number, after)
+    return copied
+
+
+def _owner(segment: Segment, number: int, *, own: bool) -> tuple[bool, int]:
+    """Return whether a slot has an owner now, and how many it has had."""
+    owned = own or segment.owned_by_another(number)
+    return owned, segment.slot(number).head[layout.HEAD_GENERATION]
+
+
+def _copy_now(segment: Segment, number: int, owner: tuple[bool, int]) -> _Slot:
     view = segment.slot(number)
-    before = view.head[layout.HEAD_GENERATION]
-    alive = own or segment.owned_by_another(number)
-    head = view.head[: layout.HEAD_VALUES + 1].tolist()
+    head = view.head[: layout.HEAD_WORDS].tolist()
     # After asking who lives: whatever a dead owner has counted lies before this lane.
     used = max(segment.header[layout.HEADER_NEXT_COUNT], layout.FIRST_LANE)
     counts = bytes(view.counts[: min(head[layout.HEAD_COUNTS], used, layout.COUNTS)])
     values = view.values[: min(head[layout.HEAD_VALUES], layout.VALUES)].tolist()
-    settled = (
-        not alive
-        and not segment.owned_by_another(number)
-        and view.head[layout.HEAD_GENERATION] == before
+    owned, generation = owner
+    return _Slot(
+        number, head, counts, values, owned and generation > head[layout.HEAD_DEATHS], owned
     )
-    return _Slot(number, head, counts, values, alive and before > 0, settled)
 
 
 def _unfinished(slot: _Slot, finished: int) -> int:

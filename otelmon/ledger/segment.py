@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # Slots are mapped in blocks, because a map holds a file descriptor of its own.
 _BLOCK: Final = 8
 _KEYS_LOCK: Final = layout.SLOTS
+_LIVE_LOCKS: Final = layout.SLOTS + 1
 # New series are rare; whoever cannot get the lock soon uses the overflow series for now.
 _KEYS_SECONDS: Final = 0.05
 _CLOSED: Final = -1
@@ -69,8 +70,15 @@ class Segment:
         return self._slots[number]
 
     def claim(self, number: int) -> bool:
-        """Own a slot until this process ends, unless another process does."""
+        """Own a slot until this process ends, unless another process does.
+
+        To readers its last owner stays dead until `enter`: so they see no moment at which what
+        that one had in flight is neither its own nor counted as lost.
+        """
         return number in self._slots
+
+    def enter(self, number: int) -> None:
+        """Be seen as the slot's live owner from now on."""
 
     def owned_by_another(self, number: int) -> bool:  # noqa: ARG002 - nobody else sees it
         """Tell whether another process lives that owns the slot."""
@@ -181,12 +189,16 @@ class SharedSegment(Segment):
         return self._blocks[number]
 
     def claim(self, number: int) -> bool:
-        """Own a slot until this process ends, unless another process does."""
+        """Take the slot's first lock, which keeps others from claiming it."""
         return self._locks.take(number)
 
+    def enter(self, number: int) -> None:
+        """Take the slot's second lock, which tells readers of a live owner."""
+        self._locks.take(_LIVE_LOCKS + number)
+
     def owned_by_another(self, number: int) -> bool:
-        """Ask the kernel whether another process owns the slot."""
-        return self._locks.owned(number)
+        """Ask the kernel whether another process has entered the slot."""
+        return self._locks.owned(_LIVE_LOCKS + number)
 
     @contextlib.contextmanager
     def appending(self) -> Iterator[bool]:

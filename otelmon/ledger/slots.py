@@ -37,6 +37,10 @@ def take_over(segment: Segment, keys: Keys, number: int, *, capacity: int) -> Pe
     for lane in range(view.head[layout.HEAD_VALUES]):
         view.values[lane] = 0.0
     _sign(view.head, capacity)
+    segment.enter(number)
+    # Only now: between the last owner's death and this store there is one dead owner more than
+    # `HEAD_DEATHS` said before, behind it there is one live owner more than it says.
+    view.head[layout.HEAD_GENERATION] += 1
     used = layout.HEADER_SLOTS_USED
     segment.header[used] = max(segment.header[used], number + 1)
     return Pen(number, view)
@@ -76,4 +80,4 @@ def _sign(head: memoryview, capacity: int) -> None:
     head[layout.HEAD_CLAIMED] = time.time_ns()
     head[layout.HEAD_BEAT] = time.monotonic_ns()
     head[layout.HEAD_CAPACITY] = capacity
-    head[layout.HEAD_GENERATION] += 1
+    head[layout.HEAD_DEATHS] = head[layout.HEAD_GENERATION]
