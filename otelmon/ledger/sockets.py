@@ -40,10 +40,11 @@ def backlog(descriptors: list[int]) -> int | None:
 def _option(fd: int, option: int, length: int, *, level: int = socket.SOL_SOCKET) -> bytes:
     """Return a socket's option, nothing if *fd* is no socket or has no such option."""
     try:
+        # All is asked of a copy: another thread may close the number meanwhile, or use it again.
         copy = os.dup(fd)
     except OSError:
         return b""
-    blocking = os.get_blocking(fd)
+    blocking = os.get_blocking(copy)
     try:
         # Not socket.socket: gevent's would turn the server's socket non-blocking for good.
         found = _socket.socket(fileno=copy)
@@ -55,6 +56,7 @@ def _option(fd: int, option: int, length: int, *, level: int = socket.SOL_SOCKET
     except OSError:
         return b""
     finally:
+        # Under a default timeout of the application's, every new socket object is non-blocking,
+        # and so would be the server's own: the mode is the socket's, not the descriptor's.
+        os.set_blocking(copy, blocking)
         found.close()
-        # Under a default timeout of the application's, every new socket object is non-blocking.
-        os.set_blocking(fd, blocking)
