@@ -40,11 +40,14 @@ def gunicorn_worker() -> Any | None:  # noqa: ANN401 - gunicorn has no types
     """Return gunicorn's worker object if this process is one of its workers.
 
     A worker installs one of its methods as the handler of SIGTERM before it imports the
-    application, whatever its class and configuration.
+    application, whatever its class and configuration. What it forks inherits the handler, and is
+    no worker.
     """
     base = sys.modules.get("gunicorn.workers.base")
     owner = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
-    return owner if base is not None and isinstance(owner, base.Worker) else None
+    if base is None or not isinstance(owner, base.Worker):
+        return None
+    return owner if owner.pid == os.getpid() else None
 
 
 class Serving:
@@ -100,7 +103,13 @@ class Serving:
             sockets.listening() if worker is None else [s.fileno() for s in worker.sockets]
         )
         capacity = capacity_of(worker)
-        identity = identify(self._descriptors, name=self._settings.instance, parent=os.getppid())
+        identity = identify(
+            self._descriptors,
+            name=self._settings.instance,
+            parent=os.getppid() if worker is None else worker.ppid,
+            worker=worker is not None,
+            shared=worker is None or not worker.cfg.reuse_port,
+        )
         if identity is None:
             self._ledger.serve_alone(capacity=capacity)
         else:

@@ -21,7 +21,7 @@ from tests.waiting import until
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
     from types import TracebackType
 
 
@@ -231,20 +231,24 @@ class Gunicorn:
         old = psutil.Process(self.pid)
         workers = set(self.workers())
         old.send_signal(signal.SIGUSR2)
+        self.follow(old, workers)
+        return 0
+
+    def follow(self, old: psutil.Process, workers: Container[psutil.Process] = ()) -> None:
+        """End the *old* arbiter once its successor has workers; these are the old one's *workers*."""
         assert until(lambda: self._successor(old, workers) is not None, 20), self.log
         self._arbiter = self._successor(old, workers)
         old.send_signal(signal.SIGQUIT)
         assert self._process is not None
         self._process.wait(20)
-        return 0
 
     def _successor(
-        self, old: psutil.Process, workers: set[psutil.Process]
+        self, old: psutil.Process, workers: Container[psutil.Process]
     ) -> psutil.Process | None:
         """Return the new arbiter, once it has workers of its own."""
-        for child in set(old.children()) - workers:
+        for child in old.children():
             with contextlib.suppress(psutil.NoSuchProcess):
-                if len(child.children()) >= self._workers:
+                if child not in workers and len(child.children()) >= self._workers:
                     return child
         return None
 
@@ -252,13 +256,22 @@ class Gunicorn:
         """End it as an operator would, and by force if it does not listen."""
         if self._arbiter is None:
             return
-        arbiter, workers = self._arbiter, self.workers()
+        family = self._family()
         with contextlib.suppress(psutil.NoSuchProcess):
-            arbiter.terminate()
+            self._arbiter.terminate()
         if not self._ended(20):
             self.kill()
-        psutil.wait_procs(workers, 10)
+        # Whatever of it outlives the arbiter, as a successor does that was not followed.
+        for process in psutil.wait_procs(family, 3)[1]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         self._arbiter = None
+
+    def _family(self) -> list[psutil.Process]:
+        assert self._arbiter is not None
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return self._arbiter.children(recursive=True)
+        return []
 
     def _ended(self, seconds: float) -> bool:
         arbiter, process = self._arbiter, self._process
@@ -267,9 +280,9 @@ class Gunicorn:
         return until(lambda: process.poll() is not None and not _alive(arbiter), seconds)
 
     def kill(self) -> None:
-        """Kill the arbiter and its workers, by their ids."""
+        """Kill the arbiter and all below it, by their ids."""
         assert self._arbiter is not None
-        for process in [self._arbiter, *self.workers()]:
+        for process in [self._arbiter, *self._family()]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         assert self._ended(10)
