@@ -84,9 +84,7 @@ def _whole(connection: socket.socket) -> bool:
         for line in head.lower().split(b"\r\n")
         if line.startswith(b"content-length:")
     ]
-    return bool(separator) and (
-        len(body) >= lengths[0] if lengths else body.endswith(b"0\r\n\r\n")
-    )
+    return bool(separator) and (len(body) >= lengths[0] if lengths else body.endswith(b"0\r\n\r\n"))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    Judge = Callable[[Gunicorn, "Run"], None]
+
 
 pytestmark = pytest.mark.serial
 
@@ -49,23 +51,26 @@ class Run(NamedTuple):
 def scrape(server: Gunicorn, watch: Watch) -> None:
     """Scrape a worker or the metrics port, in turn; nobody may be there to answer."""
     ask = server.ops if watch.scrapes % 2 else server.get
-    try:
+    answer = None
+    with contextlib.suppress(OSError, http.client.HTTPException):
         answer = ask("/metrics", timeout=2)
-    except (OSError, http.client.HTTPException):
-        answer = server.try_ops("/metrics")  # type: ignore[assignment] - None is dealt with
     if answer is not None and answer.status == 200:
         watch.see(answer.text)
 
 
 def kill_one(server: Gunicorn) -> int:
-    """Kill a random worker; return how many were killed."""
-    workers = server.workers()
-    if not workers:
-        return 0
-    with contextlib.suppress(psutil.NoSuchProcess):
-        random.choice(workers).kill()
-        return 1
-    return 0
+    """Kill a random worker, as soon as there is one; return how many were killed."""
+    killed: list[psutil.Process] = []
+
+    def kill() -> bool:
+        with contextlib.suppress(psutil.NoSuchProcess, IndexError):
+            worker = random.choice(server.workers())
+            worker.kill()
+            killed.append(worker)
+        return bool(killed)
+
+    until(kill, 5)
+    return len(killed)
 
 
 def run(
@@ -95,9 +100,19 @@ def run(
     return Run(watch, tally, time.monotonic() - started, kills)
 
 
-def judge(server: Gunicorn, done: Run) -> None:
+@pytest.fixture(name="judge")
+def _judge(capsys: pytest.CaptureFixture[str]) -> Callable[[Gunicorn, Run], None]:
+    def judge_aloud(server: Gunicorn, done: Run) -> None:
+        # How hard the proof was is part of it, so it is said also where all is well.
+        with capsys.disabled():
+            print(f"\n{done.describe()}")  # noqa: T201 - see above
+        judge_run(server, done)
+
+    return judge_aloud
+
+
+def judge_run(server: Gunicorn, done: Run) -> None:
     """Compare what was counted with what the clients saw, once all is quiet."""
-    print(done.describe())  # noqa: T201 - how hard the proof was is part of it
     assert until(lambda: _quiet(server), 15, every=0.1), server.log[-2000:]
     found = done.watch.see(server.ops("/metrics").text)
     booked = total(found, "app_requests_total")
@@ -128,8 +143,8 @@ def send(server: Gunicorn, number: signal.Signals) -> Callable[[], int]:
     return action
 
 
-def test_totals_survive_kills_reloads_and_resizing(tmp_path: Path) -> None:
-    """30 kills of workers, HUP, USR2, TTIN and TTOU under load: nothing falls, nothing is made up."""
+def test_totals_survive_kills_reloads_and_resizing(tmp_path: Path, judge: Judge) -> None:
+    """30 kills of workers, HUP, USR2, TTIN and TTOU under load: nothing falls or is made up."""
     with Gunicorn(tmp_path) as server:
         server.wait_for_workers()
         actions = kills(server, 30)
@@ -143,16 +158,16 @@ def test_totals_survive_kills_reloads_and_resizing(tmp_path: Path) -> None:
         actions.insert(24, server.upgrade)
         done = run(server, 24, actions, paths=PATHS)
         judge(server, done)
-        assert done.kills >= 30
-        assert done.tally.attempts >= 500 * done.seconds
-        assert done.watch.scrapes >= 20 * done.seconds
+        assert done.kills == 30
+        assert done.tally.attempts >= 5000
+        assert done.watch.scrapes >= 200
 
 
 @pytest.mark.parametrize(
     ("worker_class", "preload"), [("gthread", False), ("gevent", False), ("sync", True)]
 )
 def test_totals_survive_in_every_worker_class(
-    tmp_path: Path, worker_class: str, *, preload: bool
+    tmp_path: Path, judge: Judge, worker_class: str, *, preload: bool
 ) -> None:
     """Kills and a reload, under threads, greenlets and a preloaded application."""
     args = ("--threads", "4") if worker_class == "gthread" else ()
@@ -166,7 +181,7 @@ def test_totals_survive_in_every_worker_class(
 
 
 @pytest.mark.parametrize("workers", [1, 4])
-def test_totals_survive_recycling(tmp_path: Path, workers: int) -> None:
+def test_totals_survive_recycling(tmp_path: Path, judge: Judge, workers: int) -> None:
     """With max_requests 20 hundreds of workers come and go, for moments none is there."""
     with Gunicorn(tmp_path, workers=workers, args=("--max-requests", "20")) as server:
         server.wait_for_workers()
@@ -176,7 +191,7 @@ def test_totals_survive_recycling(tmp_path: Path, workers: int) -> None:
         assert deaths >= done.tally.completed / 20 - 2 * workers
 
 
-def test_totals_survive_timeouts(tmp_path: Path) -> None:
+def test_totals_survive_timeouts(tmp_path: Path, judge: Judge) -> None:
     """Workers that gunicorn aborts for their timeout lose what they had in flight, and no more."""
     with Gunicorn(tmp_path, args=("--timeout", "1")) as server:
         server.wait_for_workers()

@@ -64,9 +64,7 @@ def test_every_worker_and_the_port_say_exactly_what_was_served(
 ) -> None:
     """1,000 requests over four workers are 1,000 on every one of at least 60 scrapes."""
     threads = ("--threads", "4") if worker_class == "gthread" else ()
-    with Gunicorn(
-        tmp_path, worker_class=worker_class, preload=preload, args=threads
-    ) as server:
+    with Gunicorn(tmp_path, worker_class=worker_class, preload=preload, args=threads) as server:
         server.wait_for_workers()
         served = spread(server, REQUESTS)
         assert until(lambda: in_flight(server) == 0, 1)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from otelmon.ledger.instrument import Series
 
 
-def _forget(counts: memoryview, _: list[Series]) -> None:
+def _forget(counts: memoryview, known: list[Series]) -> None:
     for lane in range(len(counts)):
         counts[lane] = 0
 

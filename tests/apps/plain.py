@@ -50,8 +50,9 @@ def tagged(app: WSGIApplication) -> WSGIApplication:
 
 def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """Answer by the first part of the path; the second is its argument."""
-    _, name, argument, *_ = [*environ["PATH_INFO"].split("/"), "", ""]
-    return _ANSWERS.get(name, _missing)(environ, start_response, argument)
+    name, _, argument = str(environ["PATH_INFO"])[1:].partition("/")
+    answer = _ANSWERS.get(name, _missing)
+    return answer(environ, start_response, argument)
 
 
 def _ok(environ: WSGIEnvironment, start_response: StartResponse, _: str) -> Iterable[bytes]:
@@ -118,7 +119,9 @@ def _broken_pieces() -> Iterator[bytes]:
     raise PlannedError
 
 
-def _file(environ: WSGIEnvironment, start_response: StartResponse, argument: str) -> Iterable[bytes]:
+def _file(
+    environ: WSGIEnvironment, start_response: StartResponse, argument: str
+) -> Iterable[bytes]:
     set_route(environ, "/file/<bytes>")
     file = open(environ["otelmon.test.file"], "rb")  # noqa: PTH123, SIM115 - the server closes it
     size = os.fstat(file.fileno()).st_size
@@ -134,7 +137,9 @@ def _body(environ: WSGIEnvironment, start_response: StartResponse, _: str) -> It
     return [str(size).encode()]
 
 
-def _spin(environ: WSGIEnvironment, start_response: StartResponse, argument: str) -> Iterable[bytes]:
+def _spin(
+    environ: WSGIEnvironment, start_response: StartResponse, argument: str
+) -> Iterable[bytes]:
     """Compute without a pause, as a busy worker does."""
     set_route(environ, "/spin/<seconds>")
     until = time.perf_counter() + float(argument)
@@ -150,7 +155,7 @@ def _die(environ: WSGIEnvironment, _: StartResponse, __: str) -> Iterable[bytes]
     raise AssertionError
 
 
-_ANSWERS = {
+_ANSWERS: dict[str, Callable[[WSGIEnvironment, StartResponse, str], Iterable[bytes]]] = {
     "ok": _ok,
     "status": _status,
     "slow": _slow,
