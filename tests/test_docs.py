@@ -5,9 +5,13 @@ from __future__ import annotations
 import importlib.util
 import re
 from pathlib import Path
-from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pytest
+
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 
 ROOT = Path(__file__).parent.parent
@@ -32,7 +36,7 @@ def test_the_settings_page_is_the_one_that_the_declarations_make() -> None:
 @pytest.mark.parametrize(
     "page",
     sorted(ROOT.glob("*.md")) + sorted(ROOT.glob("docs/**/*.md")),
-    ids=lambda page: page.name,
+    ids=lambda page: str(page.relative_to(ROOT)),
 )
 def test_links_between_the_documents_lead_somewhere(page: Path) -> None:
     """Every relative link names a file that is there."""
