@@ -63,6 +63,7 @@ HEADER_NEXT_VALUE: Final = 10
 HEADER_SLOTS_USED: Final = 11  # slots from this one on were never claimed
 HEADER_SERVER_PID: Final = 12  # the process whose end is the end of the instance
 HEADER_SERVER_START: Final = 13  # its start time, because process ids are used again
+HEADER_LOCKS: Final = 16  # inode of the file in which the slots' owners hold their locks
 HEADER_PRIVATE_BEAT: Final = 14  # monotonic ns of the last beat of a process without a slot
 HEADER_BOARD: Final = 15  # how often the board was published; odd and even name the buffer
 

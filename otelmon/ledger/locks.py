@@ -15,6 +15,7 @@ import struct
 import time
 from typing import TYPE_CHECKING, Final
 
+from otelmon.errors import LedgerError
 from otelmon.ledger.files import open_private
 from otelmon.threads import Alarm
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 # struct flock of Linux: type, whence, start, length, pid.
 _FLOCK: Final = struct.Struct("@hhqqi4x")
 _POLL_SECONDS: Final = 0.002
+_NOTE_BYTES: Final = 256
 _CLOSED: Final = -1
 
 
@@ -36,6 +38,11 @@ class RangeLocks:
     def __init__(self, path: Path) -> None:
         """Open or create the lock file."""
         self._fd = open_private(path, os.O_RDWR | os.O_CREAT)
+
+    @property
+    def inode(self) -> int:
+        """Return what tells the file from another one of the same name."""
+        return os.fstat(self._fd).st_ino
 
     def take(self, byte: int) -> bool:
         """Own *byte* from now on, unless another process does."""
@@ -98,9 +105,11 @@ class Lease:
         fd = open_private(self._path, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except OSError as error:
             os.close(fd)
-            return False
+            if isinstance(error, BlockingIOError):
+                return False
+            raise
         self._fd = fd
         return True
 
@@ -112,10 +121,13 @@ class Lease:
 
     def noted(self) -> str:
         """Return the last word that a holder left, perhaps one that is gone."""
-        try:
-            return self._path.read_text()
-        except OSError:
-            return ""
+        with contextlib.suppress(OSError, LedgerError):
+            fd = open_private(self._path, os.O_RDONLY)
+            try:
+                return os.read(fd, _NOTE_BYTES).decode(errors="replace")
+            finally:
+                os.close(fd)
+        return ""
 
     def give(self) -> None:
         """Leave the duty to others."""

@@ -22,7 +22,7 @@ from otelmon.ledger.segment import SharedSegment
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from otelmon.ledger.identity import Identity
@@ -33,6 +33,7 @@ log = logging.getLogger("otelmon")
 _OPEN_SECONDS: Final = 5.0
 # What cannot be judged (another layout, another network namespace) is left alone this long.
 _STRANGER_SECONDS: Final = 86_400.0
+_MEMORY: Final = (".ledger", ".slots")
 
 
 @contextlib.contextmanager
@@ -55,12 +56,16 @@ def opened(place: Path, identity: Identity) -> Iterator[SharedSegment]:
 
 def _open(path: Path, identity: Identity) -> SharedSegment:
     header = layout.Header(time.time_ns(), identity.boot, identity.network)
+    if not path.exists():
+        # Locks that are still held there are of the slots of a file that was removed.
+        path.with_suffix(".slots").unlink(missing_ok=True)
     try:
         return SharedSegment(path, header=header)
     except LedgerError as error:
         # Nothing is ever mended in place: whoever still maps the old file keeps it.
         log.warning("%s A new one takes its place.", error)
-        remove(path)
+        # Nor are the duties' locks removed: their holders would go on beside the next ones.
+        remove(path, _MEMORY)
         return SharedSegment(path, header=header)
 
 
@@ -76,9 +81,9 @@ def mark_private(place: Path, identity: Identity) -> None:
             os.close(fd)
 
 
-def remove(path: Path) -> None:
+def remove(path: Path, suffixes: Iterable[str] = (*_MEMORY, ".duty", ".port")) -> None:
     """Remove a ledger and the lock files beside it."""
-    for suffix in (".ledger", ".slots", ".duty", ".port"):
+    for suffix in suffixes:
         path.with_suffix(suffix).unlink(missing_ok=True)
 
 

@@ -144,7 +144,7 @@ class SharedSegment(Segment):
         try:
             self._prepare(header)
             self._use(memoryview(mmap.mmap(self._fd, layout.SLOTS_AT)))
-            self._locks = RangeLocks(path.with_suffix(".slots"))
+            self._locks = self._bound_locks()
         except BaseException:
             os.close(self._fd)
             raise
@@ -162,6 +162,16 @@ class SharedSegment(Segment):
         found = layout.decode_header(os.pread(self._fd, layout.PAGE, 0))
         if (found.boot, found.network) != (header.boot, header.network):
             raise LedgerError(f"The ledger {self.path} is of another boot or network namespace.")
+
+    def _bound_locks(self) -> RangeLocks:
+        """Open the locks that the slots' owners hold: by others, a slot would get a second one."""
+        locks = RangeLocks(self.path.with_suffix(".slots"))
+        bound = self.header[layout.HEADER_LOCKS] or locks.inode
+        if bound != locks.inode:
+            locks.close()
+            raise LedgerError(f"The locks beside the ledger {self.path} are not its owners'.")
+        self.header[layout.HEADER_LOCKS] = bound
+        return locks
 
     @property
     def shared(self) -> bool:
@@ -219,6 +229,8 @@ class SharedSegment(Segment):
     def close(self) -> None:
         """Let go of every lock."""
         if self._fd != _CLOSED:
+            for number in range(min(self.header[layout.HEADER_SLOTS_USED], layout.SLOTS)):
+                self.slot(number)  # so that it can be read on
             self._locks.close()
             os.close(self._fd)
             self._fd = _CLOSED
