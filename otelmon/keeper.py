@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from otelmon import board, faults, threads
@@ -21,6 +22,7 @@ from otelmon.metrics import figures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from otelmon.board import Number
     from otelmon.ledger.ledger import Ledger
@@ -40,6 +42,8 @@ _HOST_SECONDS: Final = 5.0
 # The share of CPU time needs two samples: the second comes early.
 _SECOND_SAMPLE_SECONDS: Final = 1.0
 WINDOW_SECONDS: Final = 60.0
+# The end of a beat in which the host's sample hangs and the port has answers to give.
+_STOP_SECONDS: Final = 10.0
 
 
 class Keeper:
@@ -63,6 +67,7 @@ class Keeper:
         self._draining = draining
         self._descriptors = descriptors
         self._alarm = threads.Alarm()
+        self._ended: threads.Alarm | None = None
         self._leases: tuple[Lease, Lease] | None = None
         self._host: HostMeter | None = None
         self._sample: threads.Errand[Mapping[str, Number]]
@@ -70,21 +75,18 @@ class Keeper:
 
     def start(self) -> None:
         """Begin to beat, in a thread that goes on beside whatever the application does."""
-        self._alarm = threads.Alarm()
-        threads.start(self._run)
+        self._alarm, self._ended = threads.Alarm(), threads.Alarm()
+        threads.start(partial(self._run, self._alarm, self._ended))
 
     def stop(self) -> None:
         """Beat no longer, and leave every duty to others."""
         self._alarm.ring()
-        if self._port is not None:
-            self._port.close()
-        for lease in self._leases or ():
-            lease.give()
-        self._leases = None
+        if self._ended is not None:
+            self._ended.wait(_STOP_SECONDS)
 
     def forget(self) -> None:
         """Be as new in a forked child: thread and duties are its parent's."""
-        self._alarm = threads.Alarm()
+        self._alarm, self._ended = threads.Alarm(), None
         for lease in self._leases or ():
             lease.forget()
         self._leases = None
@@ -92,8 +94,7 @@ class Keeper:
             self._port.forget()
         self._host, self._due = None, None
 
-    def _run(self) -> None:
-        alarm = self._alarm
+    def _run(self, alarm: threads.Alarm, ended: threads.Alarm) -> None:
         while not alarm.rung:
             for work in (self._beat, self._serve_port, self._keep):
                 try:
@@ -101,6 +102,16 @@ class Keeper:
                 except Exception as error:  # noqa: BLE001 - the next beat tries again
                     faults.report(work.__name__.strip("_"), error)
             alarm.wait(BEAT_SECONDS * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311
+        self._leave()
+        ended.ring()
+
+    def _leave(self) -> None:
+        # By the thread that takes them: another one could come between a look and a take.
+        if self._port is not None:
+            self._port.close()
+        for lease in self._leases or ():
+            lease.give()
+        self._leases = None
 
     # -- every process ---------------------------------------------------------------------------
 
@@ -108,28 +119,39 @@ class Keeper:
         self._ledger.beat(draining=self._draining())
 
     def _lease(self, which: int) -> Lease | None:
-        """Return the instance's lease, None where this process is all there is."""
+        """Return the instance's lease, None where this process is all there is.
+
+        Only for the keeper's own thread: a second pair of leases would hold the first one's lock
+        against it.
+        """
         stem = self._ledger.stem
         if stem is None:
             return None
         if self._leases is None:
-            self._leases = (Lease(stem.with_suffix(".duty")), Lease(stem.with_suffix(".port")))
+            self._leases = (Lease(stem.with_suffix(".duty")), _port_lease(stem))
         return self._leases[which]
 
     # -- one of them -----------------------------------------------------------------------------
 
     def _serve_port(self) -> None:
-        if self._port is not None and not self._draining():
+        if self._port is not None and (not self._draining() or self._all_drain()):
             self._port.tick(self._lease(1))
+
+    def _all_drain(self) -> bool:
+        """Tell whether there is nobody with a future: then the last ones show how it ends."""
+        reading = self._ledger.read()
+        return reading is not None and all(worker.draining for worker in reading.workers)
 
     def port(self) -> Mapping[str, object]:
         """Say for `/health` how the metrics port does."""
         if self._port is None:
             return {"state": "off"}
         state = dict(self._port.state)
-        lease = self._lease(1)
-        if state["state"] == "elsewhere" and lease is not None and lease.noted().isdecimal():
-            state["port"] = int(lease.noted())
+        stem = self._ledger.stem
+        if state["state"] == "elsewhere" and stem is not None:
+            noted = _port_lease(stem).noted()
+            if noted.isdecimal():
+                state["port"] = int(noted)
         return state
 
     def _keep(self) -> None:
@@ -200,6 +222,10 @@ class Keeper:
                 "Set it to ask for a Bearer token or Basic password.",
                 paths,
             )
+
+
+def _port_lease(stem: Path) -> Lease:
+    return Lease(stem.with_suffix(".port"))
 
 
 def trimmed(points: tuple[Point, ...]) -> tuple[Point, ...]:

@@ -49,7 +49,7 @@ class Instance:
             port=Port(ops, host=settings.prometheus_host, port=settings.prometheus_port)
             if settings.enable_prometheus
             else None,
-            paths=tuple(ops.paths),
+            paths=tuple(OpsApp(self, fallback=ops).paths),
             draining=self.serving.draining,
             descriptors=self.serving.descriptors,
         )
@@ -100,9 +100,13 @@ class Monitor(RequestMetrics):
         )
 
     def close(self) -> None:
-        """Let go of this monitor; with the last one, of the process's slot, thread and port."""
+        """Let go of this monitor; with the last one, of the process's slot, thread and port.
+
+        The application can still be called through it, unobserved.
+        """
         instance, self._instance = self._instance, None
         if instance is not None:
+            super().__init__(self.app, ledger=Ledger(), serve=lambda: None)
             _leave(instance)
 
 

@@ -53,6 +53,9 @@ class RequestMetrics:
         """Call the application, and measure until its body is closed."""
         path = environ.get("PATH_INFO", "")
         if path in self._endpoints:
+            if self._ledger.pen is None:
+                # A server may be probed and scraped long before its first request.
+                self._serve()
             return self._endpoints[path](environ, start_response)
         cells = self._cells
         if cells is None or cells.pen is not self._ledger.pen:
