@@ -313,7 +313,7 @@ class Request:
             self._fault(error)
         elif self._status is None:
             self._outcome = ERROR
-        elif self._environ["REQUEST_METHOD"] != "HEAD" and self._status[:3] not in _NO_BODY:
+        elif self._environ.get("REQUEST_METHOD") != "HEAD" and self._status[:3] not in _NO_BODY:
             self._outcome = DISCONNECTED
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+    Failure = BaseException | type[BaseException]
+
 
 TEXT = [("Content-Type", "text/plain")]
 
@@ -46,7 +48,7 @@ class Closing:
 class NoIterator:
     """A body that cannot be begun."""
 
-    def __init__(self, error: BaseException) -> None:
+    def __init__(self, error: Failure) -> None:
         """Fail by *error*."""
         self._error = error
 
@@ -150,7 +152,7 @@ def never_starting_generator(_: WSGIEnvironment, __: StartResponse) -> Iterator[
     yield b"lost"
 
 
-def raising(error: BaseException) -> WSGIApplication:
+def raising(error: Failure) -> WSGIApplication:
     """Return an application that raises at once."""
 
     def app(_: WSGIEnvironment, __: StartResponse) -> Iterable[bytes]:
@@ -159,7 +161,7 @@ def raising(error: BaseException) -> WSGIApplication:
     return app
 
 
-def raising_started(error: BaseException) -> WSGIApplication:
+def raising_started(error: Failure) -> WSGIApplication:
     """Return an application that raises after start_response."""
 
     def app(_: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -169,7 +171,7 @@ def raising_started(error: BaseException) -> WSGIApplication:
     return app
 
 
-def breaking(error: BaseException, *pieces: bytes) -> WSGIApplication:
+def breaking(error: Failure, *pieces: bytes) -> WSGIApplication:
     """Return an application whose body raises after *pieces*."""
 
     def body() -> Iterator[bytes]:
@@ -179,7 +181,7 @@ def breaking(error: BaseException, *pieces: bytes) -> WSGIApplication:
     return answering(body)
 
 
-def failing_close(error: BaseException) -> WSGIApplication:
+def failing_close(error: Failure) -> WSGIApplication:
     """Return an application whose body is complete and then cannot be closed."""
 
     def fail() -> None:

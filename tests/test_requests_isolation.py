@@ -1,0 +1,306 @@
+"""Who is measured, and that nothing of otelmon's own reaches the application."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from otelmon import faults, set_route
+from otelmon.ledger.ledger import Ledger
+from otelmon.ledger.requests import DURATION, RESPONSE_SIZE
+from otelmon.middleware import request
+from otelmon.middleware.requests import RequestMetrics
+from tests.apps.bodies import TEXT, Closing, answering
+from tests.wsgi_driver import Measured, environ, rows, serve
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+    from otelmon.ledger.instrument import Attributes, Instrument, Series
+    from otelmon.ledger.pen import Pen
+
+OK = answering(lambda: [b"ok"])
+
+
+@pytest.fixture(autouse=True)
+def _no_faults() -> Iterable[None]:
+    faults.forget()
+    yield
+    faults.forget()
+
+
+class PlannedError(Exception):
+    """Otelmon's own failure, on purpose."""
+
+
+# -- who is measured ---------------------------------------------------------------------------
+
+
+def test_a_request_through_two_monitors_of_a_ledger_is_counted_once() -> None:
+    """An application that is measured inside another measured one counts once."""
+    ledger = Ledger()
+    inner = RequestMetrics(OK, ledger=ledger, serve=ledger.serve_alone)
+    outer = RequestMetrics(inner, ledger=ledger, serve=ledger.serve_alone)
+
+    seen = serve(outer)
+
+    assert seen.events == serve(OK).events
+    reading = ledger.read()
+    assert reading is not None
+    assert (reading.started, reading.finished) == (1, 1)
+    assert [row.times for row in rows(reading)] == [1]
+
+
+def test_a_request_through_two_ledgers_is_counted_by_the_outer_one() -> None:
+    """With ledgers of their own, the one nearest to the server counts."""
+    inner = Measured(OK)
+    outer = Measured(inner.app)
+
+    outer.ask()
+
+    assert outer.row().times == 1
+    inner.serve_alone()
+    assert inner.reading().started == 0
+
+
+def test_the_inner_application_names_the_route() -> None:
+    """The route that the innermost application sets is the one that is booked."""
+
+    def app(request: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        set_route(request, "/inner")
+        return OK(request, start_response)
+
+    outer = Measured(Measured(app).app)
+    outer.ask()
+
+    assert outer.row().route == "/inner"
+
+
+def test_a_route_may_be_named_as_late_as_in_the_body() -> None:
+    """set_route() counts until the body ends."""
+
+    def app(request: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", list(TEXT))
+        yield b"a"
+        set_route(request, "/late")
+        yield b"b"
+
+    measured = Measured(app)
+    measured.ask()
+
+    assert measured.row().route == "/late"
+
+
+def test_excluded_paths_are_served_and_not_counted() -> None:
+    """A path that is excluded passes untouched, its neighbours are counted."""
+    measured = Measured(OK, excluded=lambda path: path.startswith("/static/"))
+
+    assert measured.ask(environ(path="/static/x.css")).body == b"ok"
+    assert measured.ask(environ(path="/statics")).body == b"ok"
+
+    assert measured.row().times == 1
+
+
+def test_endpoints_answer_instead_of_the_application() -> None:
+    """Own endpoints are answered by their exact path, before the application, and not counted."""
+    measured = Measured(OK, endpoints={"/health": answering(lambda: [b"well"])})
+
+    answers = [measured.ask(environ(path=path)).body for path in ("/health", "/health/", "/x")]
+
+    assert answers == [b"well", b"ok", b"ok"]
+    assert measured.row().times == 2
+
+
+def test_an_endpoint_is_answered_before_the_process_serves() -> None:
+    """A probe claims no slot."""
+    served: list[None] = []
+    measured = Measured(
+        OK, endpoints={"/livez": answering(lambda: [b"alive"])}, serve=lambda: served.append(None)
+    )
+
+    assert measured.ask(environ(path="/livez")).body == b"alive"
+    assert served == []
+
+
+def test_a_request_without_a_path_is_measured() -> None:
+    """A server that leaves PATH_INFO out is served all the same."""
+    measured = Measured(OK, endpoints={"/health": OK})
+    without = environ()
+    del without["PATH_INFO"]
+
+    assert measured.ask(without).body == b"ok"
+    assert measured.row().times == 1
+
+
+def test_without_a_pen_requests_pass_unmeasured() -> None:
+    """Where nobody serves, the application answers as it is, and is asked again each time."""
+    asked: list[None] = []
+    measured = Measured(OK, serve=lambda: asked.append(None))
+
+    for _ in range(3):
+        seen = measured.ask()
+        assert seen.events == serve(OK).events
+
+    assert len(asked) == 3
+    assert measured.ledger.read() is None
+
+
+def test_a_process_serves_from_its_first_request_on() -> None:
+    """The slot is claimed at the first request, and once."""
+    asked: list[Pen] = []
+
+    def begin() -> Pen:
+        asked.append(measured.serve_alone())
+        return asked[-1]
+
+    measured = Measured(OK, serve=begin)
+    for _ in range(3):
+        measured.ask()
+
+    assert len(asked) == 1
+    assert measured.row().times == 3
+
+
+def test_another_pen_is_followed() -> None:
+    """When the process has another slot, requests are booked there; those under way nowhere."""
+    measured = Measured(answering(lambda: Closing([b"x"])))
+    measured.ask()
+    begun: Any = measured.app(environ(), lambda *_: lambda _: None)
+
+    measured.ledger.close()
+    measured.ledger.serve_alone()
+    begun.close()
+    measured.ask()
+
+    reading = measured.reading()
+    assert (reading.started, reading.finished) == (1, 1)
+    assert faults.seen() == {}
+
+
+def test_threads_lose_nothing() -> None:
+    """Requests of eight threads at once are all counted, with all their bytes."""
+    measured = Measured(answering(lambda: [b"ab", b"c"]))
+
+    def ask() -> None:
+        for _ in range(250):
+            measured.ask()
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert measured.row().times == measured.reading().started == 2000
+    assert measured.histogram(RESPONSE_SIZE) == (2000, 6000)
+
+
+# -- failures of otelmon -----------------------------------------------------------------------
+
+
+class BrokenLedger(Ledger):
+    """Finds no series, one way or another."""
+
+    def __init__(self, find: Callable[[], Series | None]) -> None:
+        """Fail by what *find* does."""
+        super().__init__()
+        self._find = find
+
+    def series(self, instrument: Instrument, attributes: Attributes) -> Series | None:
+        """Fail."""
+        return self._find()
+
+
+def _raise() -> Any:  # noqa: ANN401 - nothing comes back
+    raise PlannedError
+
+
+@pytest.mark.parametrize("find", [_raise, lambda: None], ids=["raises", "has no lanes"])
+def test_a_ledger_that_fails_is_said_once(
+    find: Callable[[], Series | None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The application answers as ever; the failure is logged once and counted, the request lost."""
+    ledger = BrokenLedger(find)
+    app = RequestMetrics(OK, ledger=ledger, serve=ledger.serve_alone)
+
+    for _ in range(5):
+        assert serve(app).events == serve(OK).events
+
+    reading = ledger.read()
+    assert reading is not None
+    assert (reading.started, reading.finished, reading.lost) == (5, 0, 5)
+    assert reading.in_flight == 0
+    assert faults.seen()["request_end"].times == 5
+    assert len(caplog.records) == 1
+
+
+def test_a_failing_start_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A process that cannot serve answers unmeasured."""
+    measured = Measured(OK, serve=_raise)
+
+    for _ in range(5):
+        assert measured.ask().events == serve(OK).events
+
+    assert faults.seen()["request_begin"].times == 5
+    assert faults.seen()["request_begin"].error == "PlannedError"
+    assert len(caplog.records) == 1
+
+
+def test_a_failing_measurement_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When a request cannot even be begun, the application gets the server's start_response."""
+    measured = Measured(OK)
+    measured.ask()
+    monkeypatch.setattr(request, "queued_ns", lambda _: _raise())
+
+    seen = measured.ask(environ(HTTP_X_REQUEST_START="t=1"))
+
+    assert seen.events == serve(OK).events
+    assert measured.row().times == 1
+    assert faults.seen()["request_begin"].times == 1
+    assert len(caplog.records) == 1
+
+
+def test_a_failing_route_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A framework whose route cannot be read leaves the request unmatched."""
+    monkeypatch.setattr(request, "matched", lambda _: _raise())
+    measured = Measured(OK)
+
+    seen = measured.ask(environ() | {"werkzeug.request": object()})
+
+    assert seen.body == b"ok"
+    assert measured.row().route == "{unmatched}"
+    assert faults.seen()["request_route"].times == 1
+    assert len(caplog.records) == 1
+
+
+def test_a_size_that_is_no_text_costs_only_itself(caplog: pytest.LogCaptureFixture) -> None:
+    """A server that hands over a number as CONTENT_LENGTH loses that figure, not the request."""
+    measured = Measured(OK)
+
+    assert measured.ask(environ(CONTENT_LENGTH=12)).body == b"ok"
+
+    assert measured.row().times == 1
+    assert measured.histogram(DURATION).times == 1
+    assert faults.seen()["request_end"].times == 1
+    assert len(caplog.records) == 1
+
+
+def test_a_request_without_a_method_is_lost() -> None:
+    """A server that leaves REQUEST_METHOD out is served; the request is lost, not in flight."""
+    measured = Measured(OK)
+    without = environ()
+    del without["REQUEST_METHOD"]
+
+    assert measured.ask(without).body == b"ok"
+
+    reading = measured.reading()
+    assert (reading.started, reading.lost, reading.in_flight) == (1, 1, 0)
