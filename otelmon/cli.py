@@ -1,0 +1,117 @@
+"""The command line: `otelmon <command>`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from otelmon import __version__
+from otelmon.demo.arguments import add_load, whole
+from otelmon.errors import OtelmonError
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    Command = Callable[[argparse.Namespace, Mapping[str, str]], None]
+
+
+_DEMO_NEEDS = ("flask", "gunicorn", "sqlalchemy", "dotenv")
+_MOST_WORKERS = 64
+
+
+def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
+    """Run one command; return the exit code: 1 after a failure told in a sentence on stderr."""
+    options = _parser().parse_args(arguments)
+    if environ is None:
+        environ = os.environ  # noqa: TID251 - not read here, but handed on to children
+    run: Command = options.run
+    try:
+        run(options, environ)
+    except OtelmonError as error:
+        sys.stderr.write(f"otelmon: {error}\n")
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "otelmon", description="The figures of a WSGI app, of all its workers."
+    )
+    parser.add_argument("--version", action="version", version=f"otelmon {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_demo(commands)
+    return parser
+
+
+def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "demo",
+        help="serve a small shop with visitors in it",
+        description="Serve a small shop under gunicorn, on this machine only, send visitors and "
+        "tell where its figures are.",
+    )
+    parser.set_defaults(run=_demo)
+    parser.add_argument(
+        "--port",
+        type=whole(0, 65535),
+        default=5001,
+        metavar="N",
+        help="port of the shop; 0 takes any free one (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--workers",
+        type=whole(1, _MOST_WORKERS),
+        default=4,
+        metavar="N",
+        help="processes of gunicorn (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--worker-class",
+        choices=["sync", "gthread", "gevent"],
+        default="sync",
+        help="their kind (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--env-file", type=Path, metavar="FILE", help="variables that go before the environment's"
+    )
+    parser.add_argument("--no-load", action="store_true", help="send no visitors")
+    add_load(parser)
+
+
+def _demo(options: argparse.Namespace, environ: Mapping[str, str]) -> None:
+    require(_DEMO_NEEDS, "'otelmon[demo]'")
+    if options.worker_class == "gevent":
+        require(["gevent"], "gevent")
+    # Only here, where its packages are known to be there.
+    from otelmon.demo import runner
+
+    plan = runner.Plan(
+        port=options.port,
+        workers=options.workers,
+        worker_class=options.worker_class,
+        env_file=options.env_file,
+        has_load=not options.no_load,
+        seconds=options.seconds,
+        rate=options.rate,
+    )
+    runner.run(plan, environ, _say)
+
+
+def require(packages: Sequence[str], install: str) -> None:
+    """Raise OtelmonError unless all *packages* are there, saying what to *install* instead."""
+    absent = [name for name in packages if importlib.util.find_spec(name) is None]
+    if absent:
+        raise OtelmonError(
+            f"This needs {', '.join(absent)}, which is not installed: pip install {install}."
+        )
+
+
+def _say(line: str) -> None:
+    # At once, also into a pipe: who waits for the addresses must see them.
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
