@@ -116,15 +116,22 @@ def test_endpoints_answer_instead_of_the_application() -> None:
     assert measured.row().times == 2
 
 
-def test_an_endpoint_is_answered_before_the_process_serves() -> None:
-    """A probe claims no slot."""
-    served: list[None] = []
-    measured = Measured(
-        OK, endpoints={"/livez": answering(lambda: [b"alive"])}, serve=lambda: served.append(None)
-    )
+def test_a_process_that_is_only_probed_serves() -> None:
+    """The first request to an endpoint claims the slot as any other does, and is not counted."""
+    measured = Measured(OK, endpoints={"/livez": answering(lambda: [b"alive"])})
 
     assert measured.ask(environ(path="/livez")).body == b"alive"
-    assert served == []
+
+    assert measured.reading().started == 0
+
+
+def test_a_probe_is_answered_though_the_process_cannot_serve() -> None:
+    """An endpoint answers when no slot can be had, however that fails."""
+    measured = Measured(OK, endpoints={"/livez": answering(lambda: [b"alive"])}, serve=_raise)
+
+    assert measured.ask(environ(path="/livez")).body == b"alive"
+
+    assert faults.seen()["request_begin"].times == 1
 
 
 def test_a_request_without_a_path_is_measured() -> None:

@@ -55,7 +55,7 @@ class RequestMetrics:
         if path in self._endpoints:
             if self._ledger.pen is None:
                 # A server may be probed and scraped long before its first request.
-                self._serve()
+                self._renew()
             return self._endpoints[path](environ, start_response)
         cells = self._cells
         if cells is None or cells.pen is not self._ledger.pen:
