@@ -72,7 +72,7 @@ class Counts:
     ) -> None:
         """Record to a histogram, in units of its scale."""
         series = self.series(instrument, attributes)
-        bounds = [bound / instrument.scale for bound in instrument.bounds]
+        bounds = [round(bound / instrument.scale) for bound in instrument.bounds]
         last = series.base + len(bounds) + 1
         self.pen.add([(series.base + bisect_left(bounds, value), 1), (last, value)])
 
