@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otelmon.ledger import layout, reader
 from otelmon.ledger.instrument import OVERFLOW
@@ -18,7 +18,17 @@ if TYPE_CHECKING:
     from otelmon.ledger.segment import Segment
 
 
-_STEP = layout.STEP_BYTES // layout.WORD
+class _Lanes(NamedTuple):
+    """One kind of a slot's lanes: the word that tells for how many there is space, and where."""
+
+    word: int
+    start: int
+    limit: int
+
+
+_COUNTS: Final = _Lanes(layout.HEAD_COUNTS, layout.COUNTS_AT, layout.COUNTS)
+_VALUES: Final = _Lanes(layout.HEAD_VALUES, layout.VALUES_AT, layout.VALUES)
+_STEP: Final = layout.STEP_BYTES // layout.WORD
 
 
 def take_over(segment: Segment, keys: Keys, number: int, *, capacity: int) -> Pen:
@@ -29,6 +39,7 @@ def take_over(segment: Segment, keys: Keys, number: int, *, capacity: int) -> Pe
     """
     segment.take_space(layout.slot_at(number), layout.PAGE)
     view = segment.slot(number)
+    _take(segment, number, _COUNTS, layout.FIRST_LANE)
     for instrument in ALL:
         series = keys.find(instrument, OVERFLOW) or keys.place(instrument, OVERFLOW)
         if series is not None:
@@ -52,18 +63,21 @@ def take_space(segment: Segment, number: int, series: Series) -> None:
     Raises:
         OSError: there is no more space.
     """
-    counting = bool(series.instrument.counts)
-    word = layout.HEAD_COUNTS if counting else layout.HEAD_VALUES
-    lanes = layout.COUNTS if counting else layout.VALUES
-    start = layout.COUNTS_AT if counting else layout.VALUES_AT
-    head = segment.slot(number).head
+    lanes = _COUNTS if series.instrument.counts else _VALUES
     needed = series.base + series.instrument.counts + series.instrument.values
-    taken = head[word]
+    _take(segment, number, lanes, needed)
+
+
+def _take(segment: Segment, number: int, lanes: _Lanes, needed: int) -> None:
+    head = segment.slot(number).head
+    taken = head[lanes.word]
     if taken < needed:
-        upto = min(-(-needed // _STEP) * _STEP, lanes)
-        at = layout.slot_at(number) + start
+        upto = min(-(-needed // _STEP) * _STEP, lanes.limit)
+        at = layout.slot_at(number) + lanes.start
         segment.take_space(at + taken * layout.WORD, (upto - taken) * layout.WORD)
-        head[word] = upto
+        # Another thread or a handler may have taken more meanwhile, and may do so in any call.
+        if head[lanes.word] < upto:  # noqa: PLR1730 - `max` is a call
+            head[lanes.word] = upto
 
 
 def _settle(counts: memoryview, known: list[Series]) -> None:
