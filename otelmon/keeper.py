@@ -39,8 +39,8 @@ BEAT_SECONDS: Final = 1.0
 _JITTER: Final = 0.1
 # A disk that hangs must not take the keeper's other duties with it.
 _HOST_SECONDS: Final = 5.0
-# The share of CPU time needs two samples: the second comes early.
-_SECOND_SAMPLE_SECONDS: Final = 1.0
+# The first samples come after 1, 1, 2, 4, ... seconds, so that a young instance soon has figures.
+_FIRST_PAUSE_SECONDS: Final = 1.0
 WINDOW_SECONDS: Final = 60.0
 # The end of a beat in which the host's sample hangs and the port has answers to give.
 _STOP_SECONDS: Final = 10.0
@@ -171,9 +171,7 @@ class Keeper:
 
     def _publish(self, segment: Segment, before: Published | None) -> None:
         interval = self._settings.monitoring_interval
-        self._due = time.monotonic() + (
-            min(interval, _SECOND_SAMPLE_SECONDS) if before is None else interval
-        )
+        self._due = time.monotonic() + min(interval, max(_FIRST_PAUSE_SECONDS, _age(before)))
         host = self._measure(before)
         reading = self._ledger.read()
         assert reading is not None
@@ -226,6 +224,13 @@ class Keeper:
 
 def _port_lease(stem: Path) -> Lease:
     return Lease(stem.with_suffix(".port"))
+
+
+def _age(published: Published | None) -> float:
+    """Return for how many seconds the board has been kept, as far as it remembers."""
+    if published is None or not published.points:
+        return 0.0
+    return time.monotonic() - published.points[0].monotonic / 1e9
 
 
 def trimmed(points: tuple[Point, ...]) -> tuple[Point, ...]:
