@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 _START_TIME: Final = 19  # field 22 of /proc/PID/stat, counted behind the command's name
+_ENDED: Final = (b"Z", b"X")
 
 
 class Process(NamedTuple):
@@ -48,12 +49,17 @@ class Identity(NamedTuple):
 
 
 def start_time(pid: int) -> int | None:
-    """Return when a process started, in clock ticks since boot; None if there is none."""
+    """Return when a process started, in clock ticks since boot.
+
+    None if there is none, or if it has ended and its parent has not noticed yet.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return None
-    return int(stat[stat.rindex(b")") + 2 :].split()[_START_TIME])
+    # Behind the command's name, which may hold anything, also spaces and parentheses.
+    fields = stat[stat.rindex(b")") + 2 :].split()
+    return None if fields[0] in _ENDED else int(fields[_START_TIME])
 
 
 def boot_id() -> bytes:
