@@ -33,6 +33,7 @@ class Watch:
 
     def __init__(self) -> None:
         """Nothing was seen yet."""
+        self.attempts = 0
         self.scrapes = 0
         self.falls: list[str] = []
         self.last: Samples = {}

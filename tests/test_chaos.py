@@ -50,7 +50,8 @@ class Run(NamedTuple):
 
 def scrape(server: Gunicorn, watch: Watch) -> None:
     """Scrape a worker or the metrics port, in turn; nobody may be there to answer."""
-    ask = server.ops if watch.scrapes % 2 else server.get
+    watch.attempts += 1
+    ask = server.ops if watch.attempts % 2 else server.get
     answer = None
     with contextlib.suppress(OSError, http.client.HTTPException):
         answer = ask("/metrics", timeout=2)
