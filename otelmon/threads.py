@@ -79,12 +79,15 @@ class Errand(Generic[T]):
         Raises:
             TimeoutError: it has not come back yet; a call that an earlier run left behind is not
                 waited for again.
+            RuntimeError: no thread can be had.
         """
         if self._done is not None:
             seconds = 0.0
         else:
-            self._done, self._outcome = Alarm(), []
-            start(partial(self._run, self._done, self._outcome))
+            done, self._outcome = Alarm(), []
+            start(partial(self._run, done, self._outcome))
+            # Only now is there something to wait for: the system may have no thread left.
+            self._done = done
         if not self._done.wait(seconds):
             raise TimeoutError(f"{self._call!r} has not come back after {seconds:.0f} s.")
         self._done = None
