@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+import warnings
 from bisect import bisect_left
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 from wsgiref.util import setup_testing_defaults
-from wsgiref.validate import validator
+from wsgiref.validate import WSGIWarning, validator
 
 from otelmon.board import Point, Published
 from otelmon.ledger.layout import LANE_STARTED
 from otelmon.ledger.ledger import Ledger
+from otelmon.ledger.reader import Worker
 from otelmon.ledger.requests import DURATION
 from otelmon.settings import Settings
 
@@ -43,6 +45,22 @@ HOST: dict[str, int | float | None] = {
     "process_count": 150,
     "thread_count": 300,
 }
+
+
+def worker(slot: int = 0, **changes: object) -> Worker:
+    """Return a live worker that does nothing."""
+    idle = Worker(
+        slot=slot,
+        pid=4711 + slot,
+        claimed=0.0,
+        beat_age=0.5,
+        capacity=4,
+        draining=False,
+        started=0,
+        in_flight=0,
+        oldest_age=None,
+    )
+    return replace(idle, **changes)  # type: ignore[arg-type]
 
 
 class Counts:
@@ -180,7 +198,10 @@ def ask(app: WSGIApplication, path: str, method: str = "GET", **environ: str) ->
         started.append((status, headers))
         return lambda _: None
 
-    body = validator(app)(given, start_response)
+    with warnings.catch_warnings():
+        # Of methods that it does not know the validator only warns.
+        warnings.simplefilter("ignore", WSGIWarning)
+        body = validator(app)(given, start_response)
     try:
         data = b"".join(body)
     finally:

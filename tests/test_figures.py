@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from otelmon.board import Point
-from otelmon.ledger.reader import Worker
 from otelmon.metrics import figures
 from otelmon.metrics.figures import Totals, Window
-from tests.sources import HOST, SECOND, Counts, published
+from tests.sources import HOST, SECOND, Counts, published, worker
+
+
+if TYPE_CHECKING:
+    from otelmon.ledger.reader import Worker
 
 
 NOTHING = Window(None, None, None)
@@ -23,22 +27,6 @@ COUNTS = st.integers(0, 2**62)
 POINTS = st.lists(st.builds(Point, INSTANTS, COUNTS, COUNTS, COUNTS), max_size=5).map(
     lambda points: sorted(points, key=lambda point: point.monotonic)
 )
-
-
-def worker(slot: int = 0, **changes: object) -> Worker:
-    """Return a live worker that does nothing."""
-    idle = Worker(
-        slot=slot,
-        pid=4711 + slot,
-        claimed=0.0,
-        beat_age=0.5,
-        capacity=4,
-        draining=False,
-        started=0,
-        in_flight=0,
-        oldest_age=None,
-    )
-    return replace(idle, **changes)  # type: ignore[arg-type]
 
 
 class TestWindow:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from otelmon import faults
 from otelmon.views.auth import admits, challenge
@@ -15,7 +16,6 @@ from otelmon.views.prometheus import PrometheusPage
 from otelmon.views.readyz import readyz
 from otelmon.views.recommendations import recommendations
 from otelmon.views.response import Response, refusal
-from otelmon.views.source import Source
 
 
 if TYPE_CHECKING:
@@ -24,26 +24,24 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
     from otelmon.settings import Settings
+    from otelmon.views.source import Source
 
 
-View = Callable[[Source, "WSGIEnvironment"], Response]
+View = Callable[["WSGIEnvironment"], Response]
 
 PROMETHEUS: Final = "/metrics"
 
 
-class _Page(NamedTuple):
-    view: View
-    guarded: bool = True  # shown only to those who send the token
-
-
-_PAGES: Final[Mapping[str, _Page]] = {
-    "/health": _Page(health, guarded=False),  # it looks at the token itself
-    "/livez": _Page(livez, guarded=False),
-    "/readyz": _Page(readyz, guarded=False),
-    "/api/metrics": _Page(metrics),
-    "/api/metrics/health": _Page(monitoring),
-    "/api/metrics/recommendations": _Page(recommendations),
+_VIEWS: Final[Mapping[str, Callable[[Source, WSGIEnvironment], Response]]] = {
+    "/health": health,
+    "/livez": livez,
+    "/readyz": readyz,
+    "/api/metrics": metrics,
+    "/api/metrics/health": monitoring,
+    "/api/metrics/recommendations": recommendations,
 }
+# Whoever runs the machine must be able to probe; /health looks at the token itself.
+_OPEN: Final = frozenset(("/health", "/livez", "/readyz"))
 
 
 class OpsApp:
@@ -60,12 +58,15 @@ class OpsApp:
     def __init__(self, source: Source, *, fallback: WSGIApplication | None) -> None:
         """Mount what the settings of *source* say."""
         settings = source.settings
-        pages = dict(_PAGES)
+        views: dict[str, View] = {path: partial(view, source) for path, view in _VIEWS.items()}
         if settings.enable_prometheus:
-            pages[PROMETHEUS] = _Page(PrometheusPage(source))
-        at = {path: path for path in pages} if fallback is None else _moved(settings, pages)
+            views[PROMETHEUS] = PrometheusPage(source)
+        at = {path: path for path in views} if fallback is None else _moved(settings, views)
         self._fallback = fallback or _not_found
-        self.paths = {at[path]: Endpoint(pages[path], source) for path in at}
+        self.paths = {
+            place: Endpoint(views[path], token=None if path in _OPEN else settings.token)
+            for path, place in at.items()
+        }
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer, or let the fallback answer."""
@@ -80,10 +81,10 @@ def _moved(settings: Settings, pages: Iterable[str]) -> dict[str, str]:
 class Endpoint:
     """One of our paths as a WSGI application: GET and HEAD, with nothing raised."""
 
-    def __init__(self, page: _Page, source: Source) -> None:
-        """Show *page*."""
-        self._page = page
-        self._source = source
+    def __init__(self, view: View, *, token: str | None) -> None:
+        """Show *view* to those who send the token, to everybody without one."""
+        self._view = view
+        self._token = token
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer."""
@@ -93,9 +94,9 @@ class Endpoint:
         if environ.get("REQUEST_METHOD") not in ("GET", "HEAD"):
             return refusal("405 Method Not Allowed", "Send GET or HEAD.", ("Allow", "GET, HEAD"))
         try:
-            if self._page.guarded and not admits(environ, self._source.settings.token):
+            if not admits(environ, self._token):
                 return challenge()
-            return self._page.view(self._source, environ)
+            return self._view(environ)
         except Exception as error:  # noqa: BLE001 - a monitor that breaks is no reason to break more
             faults.report("view", error)
             return refusal("500 Internal Server Error", "This answer could not be made.")

@@ -37,7 +37,7 @@ class PrometheusPage:
         self._renderer = Renderer(names=source.settings.prometheus_names, version=own.version())
         self._exporter: tuple[int, HostExporter] | None = None
 
-    def __call__(self, _source: Source, environ: WSGIEnvironment) -> Response:
+    def __call__(self, environ: WSGIEnvironment) -> Response:
         """Answer in the format and encoding that is asked for."""
         openmetrics = prefers_openmetrics(environ.get("HTTP_ACCEPT", ""))
         body = self._renderer.text(
