@@ -7,7 +7,6 @@ nothing is lost, because the state is on the board.
 
 from __future__ import annotations
 
-import logging
 import random
 import time
 from functools import partial
@@ -21,7 +20,7 @@ from otelmon.metrics import figures
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from otelmon.board import Number
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from otelmon.port import Port
     from otelmon.settings import Settings
 
-
-log = logging.getLogger("otelmon")
 
 BEAT_SECONDS: Final = 1.0
 # So that the processes of an instance do not beat together.
@@ -55,15 +52,18 @@ class Keeper:
         settings: Settings,
         *,
         port: Port | None,
-        paths: Sequence[str],
+        announce: Callable[[], None],
         draining: Callable[[], bool],
         descriptors: Callable[[], list[int]],
     ) -> None:
-        """Do nothing yet; *port* is None where the metrics port is off."""
+        """Do nothing yet.
+
+        *port* is None where the metrics port is off; *announce* is called once per instance.
+        """
         self._ledger = ledger
         self._settings = settings
         self._port = port
-        self._paths = paths
+        self._announce = announce
         self._draining = draining
         self._descriptors = descriptors
         self._alarm = threads.Alarm()
@@ -208,18 +208,6 @@ class Keeper:
         except Exception as error:  # noqa: BLE001 - the requests' figures are worth publishing
             faults.report("host_sample", error)
             return {}
-
-    def _announce(self) -> None:
-        """Say once per instance what is mounted where, and what stands open."""
-        paths = ", ".join(self._paths) or "nothing"
-        port = self._port.address if self._port is not None else "off"
-        log.info("otelmon answers %s; metrics port: %s.", paths, port)
-        if self._settings.token is None:
-            log.warning(
-                "OTELMON_TOKEN is not set, so anybody who reaches the application can read %s. "
-                "Set it to ask for a Bearer token or Basic password.",
-                paths,
-            )
 
 
 def _port_lease(stem: Path) -> Lease:

@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING
 
 from otelmon import board
+from otelmon.announcement import announce
 from otelmon.keeper import Keeper
 from otelmon.ledger.ledger import Ledger
 from otelmon.middleware.requests import RequestMetrics
@@ -49,11 +50,16 @@ class Instance:
             port=Port(ops, host=settings.prometheus_host, port=settings.prometheus_port)
             if settings.enable_prometheus
             else None,
-            paths=tuple(OpsApp(self, fallback=ops).paths),
+            announce=self.announce,
             draining=self.serving.draining,
             descriptors=self.serving.descriptors,
         )
-        self.monitors = 0
+        self.apps: list[WSGIApplication] = []
+
+    def announce(self) -> None:
+        """Log once per instance what is mounted where, and what stands open."""
+        paths = {path for app in self.apps for path in OpsApp(self, fallback=app).paths}
+        announce(self.settings, sorted(paths), self.apps)
 
     def reading(self) -> Reading | None:
         """Return what all processes have counted."""
@@ -89,7 +95,7 @@ class Monitor(RequestMetrics):
         if instance is None:
             super().__init__(app, ledger=Ledger(), serve=lambda: None)
             return
-        instance.monitors += 1
+        instance.apps.append(app)
         excluded = instance.settings.excluded()
         super().__init__(
             app,
@@ -107,7 +113,7 @@ class Monitor(RequestMetrics):
         instance, self._instance = self._instance, None
         if instance is not None:
             super().__init__(self.app, ledger=Ledger(), serve=lambda: None)
-            _leave(instance)
+            _leave(instance, self.app)
 
 
 _instance: Instance | None = None
@@ -151,9 +157,9 @@ def monitor(app: WSGIApplication, settings: Settings | None = None) -> Monitor:
     return monitored
 
 
-def _leave(instance: Instance) -> None:
+def _leave(instance: Instance, app: WSGIApplication) -> None:
     global _instance  # noqa: PLW0603 - see the module's first lines
-    instance.monitors -= 1
-    if instance.monitors == 0:
+    instance.apps.remove(app)
+    if not instance.apps:
         instance.serving.end()
         _instance = None

@@ -18,13 +18,22 @@ if TYPE_CHECKING:
 
 def attach(app: WSGIApplication) -> None:
     """Keep the route of failing requests, if *app* is a Flask application or its `wsgi_app`."""
+    found = _flask(app)
+    if found is not None:
+        # The signal is sent while the request is still there, and only for exceptions.
+        sys.modules["flask"].got_request_exception.connect(_keep_route, found)
+
+
+def rules(app: WSGIApplication) -> set[str]:
+    """Return the URL rules of *app* if it is a Flask application or its `wsgi_app`."""
+    found = _flask(app)
+    return set() if found is None else {rule.rule for rule in found.url_map.iter_rules()}
+
+
+def _flask(app: WSGIApplication) -> Any | None:  # noqa: ANN401 - Flask may not be installed
     flask = sys.modules.get("flask")
-    if flask is None:
-        return
-    for found in (app, getattr(app, "__self__", None)):
-        if isinstance(found, flask.Flask):
-            # The signal is sent while the request is still there, and only for exceptions.
-            flask.got_request_exception.connect(_keep_route, found)
+    candidates = (app, getattr(app, "__self__", None))
+    return next((each for each in candidates if flask and isinstance(each, flask.Flask)), None)
 
 
 def _keep_route(_app: Any, **_: object) -> None:  # noqa: ANN401 - the signal's own signature

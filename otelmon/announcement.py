@@ -1,0 +1,59 @@
+"""What is logged once when an instance begins to serve: what is mounted, open, hidden or idle."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from otelmon.middleware.routes import flask
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from _typeshed.wsgi import WSGIApplication
+
+    from otelmon.settings import Settings
+
+
+log = logging.getLogger("otelmon")
+
+# Read by parts that this version does not have, so whoever sets one of them waits for nothing.
+_IDLE: Final = (
+    "DB_POOL_SIZE",
+    "DB_MAX_OVERFLOW",
+    "DB_POOL_TIMEOUT",
+    "DB_POOL_RECYCLE",
+    "DB_POOL_PRE_PING",
+    "MAX_CONTENT_LENGTH",
+)
+
+
+def announce(settings: Settings, paths: Sequence[str], apps: Iterable[WSGIApplication]) -> None:
+    """Say what answers at *paths* before each of *apps*, and what there is to know about it."""
+    port = (
+        f"{settings.prometheus_host}:{settings.prometheus_port}"
+        if settings.enable_prometheus
+        else "off"
+    )
+    log.info("otelmon answers %s; metrics port: %s.", ", ".join(paths) or "nothing", port)
+    if settings.token is None and paths:
+        log.warning(
+            "OTELMON_TOKEN is not set, so anybody who reaches the application can read %s. "
+            "Set it to ask for a Bearer token or Basic password.",
+            ", ".join(paths),
+        )
+    for path in sorted(set(paths) & {rule for app in apps for rule in flask.rules(app)}):
+        log.warning(
+            "The application's own %s is hidden by otelmon's. OTELMON_PREFIX moves otelmon's "
+            "endpoints, OTELMON_ENDPOINTS_OFF=%s leaves this one to the application.",
+            path,
+            path.removeprefix(settings.prefix),
+        )
+    idle = [name for name in _IDLE if name in settings.owned]
+    if idle:
+        log.warning(
+            "%s: set, but no part of otelmon that is in use reads it. Unset it, unless the "
+            "application itself does.",
+            ", ".join(idle),
+        )
