@@ -32,11 +32,9 @@ class PlannedError(Exception):
 
 def raised(message: str = "secret") -> PlannedError:
     """Return an exception that has a traceback."""
-    try:
+    with pytest.raises(PlannedError) as caught:
         _raise(message)
-    except PlannedError as error:
-        return error
-    raise AssertionError
+    return caught.value
 
 
 def _raise(message: str) -> None:
