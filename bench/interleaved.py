@@ -1,45 +1,57 @@
-"""Timing that holds when the machine's speed drifts: all cases in turn, many short rounds."""
+"""Costs that hold when the machine's speed drifts: all cases in turn, many short rounds."""
 
 from __future__ import annotations
 
 import statistics
 import time
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 
 class Cost(NamedTuple):
-    """CPU time of one call in ns, over all rounds."""
+    """What one run of a case cost, over all rounds."""
 
     least: float
     median: float
 
 
+def cost(seen: Sequence[float]) -> Cost:
+    """Sum up the rounds of one case."""
+    return Cost(min(seen), statistics.median(seen))
+
+
+def in_turn(
+    cases: Mapping[str, Callable[[], float]], *, rounds: int, seconds: float = 60.0
+) -> dict[str, list[float]]:
+    """Ask each case in each round for a cost; begin no round when *seconds* are over.
+
+    Every second round goes backwards, so that a drift favours nobody.
+    """
+    seen: dict[str, list[float]] = {name: [] for name in cases}
+    order = list(cases)
+    deadline = time.monotonic() + seconds
+    while len(seen[order[0]]) < rounds and time.monotonic() < deadline:
+        for name in order:
+            seen[name].append(cases[name]())
+        order.reverse()
+    return seen
+
+
+def cpu(case: Callable[[], object], *, calls: int) -> float:
+    """Return the CPU time of one call in ns, as a mean of *calls*."""
+    began = time.process_time_ns()
+    for _ in range(calls):
+        case()
+    return (time.process_time_ns() - began) / calls
+
+
 def measure(
     cases: Mapping[str, Callable[[], object]], *, calls: int, rounds: int
 ) -> dict[str, Cost]:
-    """Make *calls* calls of each case in each of *rounds*; return the cost of one call."""
-    seen: dict[str, list[float]] = {name: [] for name in cases}
-    for _ in range(rounds):
-        for name, case in cases.items():
-            began = time.process_time_ns()
-            for _ in range(calls):
-                case()
-            seen[name].append((time.process_time_ns() - began) / calls)
-    return {name: Cost(min(costs), statistics.median(costs)) for name, costs in seen.items()}
-
-
-def table(costs: Mapping[str, Cost], *, over: str, unit: float, unit_name: str) -> str:
-    """Return what each case adds to the case *over*, as the rows of a Markdown table."""
-    base = costs[over]
-    rows = [f"| case | added, min ({unit_name}) | added, median ({unit_name}) |", "|---|---|---|"]
-    rows += [
-        f"| {name} | {(cost.least - base.least) / unit:.2f} "
-        f"| {(cost.median - base.median) / unit:.2f} |"
-        for name, cost in costs.items()
-        if name != over
-    ]
-    return "\n".join(rows)
+    """Make *calls* calls of each case in each of *rounds*; return the CPU time of one call in ns."""
+    timed = {name: partial(cpu, case, calls=calls) for name, case in cases.items()}
+    return {name: cost(seen) for name, seen in in_turn(timed, rounds=rounds).items()}

@@ -6,31 +6,22 @@ is the least that counts something into shared memory: in flight and one histogr
 
 from __future__ import annotations
 
-import _thread
-import mmap
-import os
-import time
-from bisect import bisect_left
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-
-os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http"  # noqa: TID251 - read once, at the import below
-
-from opentelemetry.instrumentation.wsgi import OpenTelemetryMiddleware
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from prometheus_client import CollectorRegistry, Gauge, Histogram
-
-from bench.interleaved import measure, table
+from bench.apps import plain
+from bench.apps.opentelemetry import instrumented
+from bench.apps.probe import Probe
+from bench.apps.prometheus import PrometheusClient
+from bench.interleaved import measure
+from bench.tables import show
 from otelmon.ledger.ledger import Ledger
-from otelmon.ledger.requests import SECONDS
 from otelmon.middleware.requests import RequestMetrics
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import WSGIApplication
 
 
 _ENVIRON = {
@@ -45,109 +36,13 @@ _ENVIRON = {
     "HTTP_ACCEPT": "*/*",
     "wsgi.url_scheme": "http",
 }
-_HEADERS = [("Content-Type", "text/plain"), ("Content-Length", "2")]
-_BODY = [b"ok"]
-
-
-def bare(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Answer; the route is known, as from a framework."""
-    environ["otelmon.route"] = "/orders/<id>"
-    start_response("200 OK", _HEADERS)
-    return _BODY
-
-
-class PassThrough:
-    """Sees the status and the end of a body."""
-
-    __slots__ = ("_body", "_start_response", "status")
-
-    def __init__(self, environ: WSGIEnvironment, start_response: StartResponse) -> None:
-        """Call the application."""
-        self._start_response = start_response
-        self._body = bare(environ, self)  # type: ignore[arg-type] - no write() here
-
-    def __call__(self, status: str, headers: list[tuple[str, str]]) -> Any:  # noqa: ANN401
-        """Be start_response."""
-        self.status = status
-        return self._start_response(status, headers)
-
-    def __iter__(self) -> Iterator[bytes]:
-        """Hand out the body."""
-        return iter(self._body)
-
-    def close(self) -> None:
-        """See the end."""
-
-
-_shared = memoryview(mmap.mmap(-1, 1 << 20)).cast("q")
-_lock = _thread.allocate_lock()
-_rows: dict[tuple[str, str, str], int] = {}
-_bounds = tuple(round(bound * 1e9) for bound in SECONDS)
-
-
-class Probe(PassThrough):
-    """Counts requests in flight, and durations in one histogram, in shared memory."""
-
-    __slots__ = ("_environ", "_started")
-
-    def __init__(self, environ: WSGIEnvironment, start_response: StartResponse) -> None:
-        """Begin to measure."""
-        with _lock:
-            _shared[0] += 1
-        self._environ = environ
-        self._started = time.perf_counter_ns()
-        super().__init__(environ, start_response)
-
-    def close(self) -> None:
-        """Book the request."""
-        elapsed = time.perf_counter_ns() - self._started
-        environ = self._environ
-        key = (environ["REQUEST_METHOD"], environ["otelmon.route"], self.status)
-        row = _rows.get(key) or _rows.setdefault(key, 16 * (len(_rows) + 1))
-        with _lock:
-            _shared[row + bisect_left(_bounds, elapsed)] += 1
-            _shared[row + 15] += elapsed
-            _shared[0] -= 1
-
-
-_registry = CollectorRegistry()
-_histogram = Histogram("d", "d", ["method", "route", "status"], registry=_registry, buckets=SECONDS)
-_gauge = Gauge("g", "g", registry=_registry)
-
-
-class PrometheusClient(PassThrough):
-    """What one would write with prometheus_client for a single process."""
-
-    __slots__ = ("_environ", "_started")
-
-    def __init__(self, environ: WSGIEnvironment, start_response: StartResponse) -> None:
-        """Begin to measure."""
-        _gauge.inc()
-        self._environ = environ
-        self._started = time.perf_counter()
-        super().__init__(environ, start_response)
-
-    def close(self) -> None:
-        """Book the request."""
-        environ = self._environ
-        _histogram.labels(
-            environ["REQUEST_METHOD"], environ["otelmon.route"], self.status[:3]
-        ).observe(time.perf_counter() - self._started)
-        _gauge.dec()
 
 
 def otelmon_app() -> WSGIApplication:
     """Return the application as otelmon measures it, in memory of its own."""
     ledger = Ledger()
     ledger.serve_alone()
-    return RequestMetrics(bare, ledger=ledger, serve=lambda: ledger.pen)
-
-
-def opentelemetry_app(readers: int) -> WSGIApplication:
-    """Return the application under OpenTelemetry's middleware, metrics only."""
-    provider = MeterProvider([InMemoryMetricReader() for _ in range(readers)])
-    app: WSGIApplication = OpenTelemetryMiddleware(bare, meter_provider=provider)
-    return app
+    return RequestMetrics(plain.app, ledger=ledger, serve=lambda: ledger.pen)
 
 
 def request(app: Callable[..., Iterable[bytes]]) -> Callable[[], None]:
@@ -168,20 +63,38 @@ def _start_response(_status: str, _headers: object, _exc_info: object = None) ->
     return None
 
 
+_BARE = "bare application"
+_PROBE = "probe in shared memory"
+
+
 def main() -> None:
-    """Print the table."""
+    """Print what each adds to the bare application."""
     apps = {
-        "bare application": bare,
-        "pass-through": PassThrough,
-        "probe in shared memory": Probe,
+        _BARE: plain.app,
+        "pass-through": plain.PassThrough,
+        _PROBE: Probe,
         "otelmon": otelmon_app(),
         "prometheus_client, one process": PrometheusClient,
-        "opentelemetry-instrumentation-wsgi, 1 reader": opentelemetry_app(1),
-        "opentelemetry-instrumentation-wsgi, 2 readers": opentelemetry_app(2),
+        "opentelemetry-instrumentation-wsgi, 1 reader": instrumented(1),
+        "opentelemetry-instrumentation-wsgi, 2 readers": instrumented(2),
     }
     costs = measure({name: request(app) for name, app in apps.items()}, calls=2000, rounds=40)
-    print("\nAdded to a request, CPU time\n")
-    print(table(costs, over="bare application", unit=1000, unit_name="us"))
+    bare = costs.pop(_BARE)
+    probe = costs[_PROBE].least - bare.least
+    show(
+        "Added to a request without a server, CPU time over the bare application's "
+        f"{bare.least / 1e3:.2f} us",
+        ["case", "min (us)", "median (us)", "min over the probe's"],
+        [
+            [
+                name,
+                f"{(cost.least - bare.least) / 1e3:.2f}",
+                f"{(cost.median - bare.median) / 1e3:.2f}",
+                f"{(cost.least - bare.least) / probe:.1f}",
+            ]
+            for name, cost in costs.items()
+        ],
+    )
 
 
 if __name__ == "__main__":
