@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("otelmon")
 
-_OPEN_SECONDS: Final = 5.0
+# The first request of a process may wait for this; who fails counts alone, and joins later.
+_OPEN_SECONDS: Final = 2.0
 # What cannot be judged (another layout, another network namespace) is left alone this long.
 _STRANGER_SECONDS: Final = 86_400.0
 _MEMORY: Final = (".ledger", ".slots")
