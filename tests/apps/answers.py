@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 import otelmon.stack
-from otelmon import monitor, set_route
+from otelmon import set_route
 
 
 if TYPE_CHECKING:
@@ -168,5 +168,3 @@ _ANSWERS: dict[str, Callable[[WSGIEnvironment, StartResponse, str], Iterable[byt
     "spin": _spin,
     "die": _die,
 }
-
-app = tagged(monitor(application))
