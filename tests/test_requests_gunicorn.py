@@ -15,72 +15,20 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from otelmon.ledger import identity, layout, reader
-from otelmon.ledger.keys import Keys
 from otelmon.ledger.requests import DURATION, FIRST_BYTE, REQUEST_SIZE, RESPONSE_SIZE
-from otelmon.ledger.segment import SharedSegment
+from tests.booked import Booked, read
 from tests.gunicorn_server import Gunicorn
 from tests.waiting import until
-from tests.wsgi_driver import Histogram, Row, histogram, rows
+from tests.wsgi_driver import Row, rows
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from otelmon.ledger.instrument import Instrument
-    from otelmon.ledger.reader import Reading
-
 
 APP: Final = "tests.apps.rough:app"
 ARGS: Final = {"sync": (), "gthread": ("--threads", "4"), "gevent": ()}
-
-
-def read(server: Gunicorn) -> Reading:
-    """Read the instance's ledger from outside, as a stranger."""
-    (path,) = server.ledgers.glob("*.ledger")
-    header = layout.Header(0, identity.boot_id(), identity.network_namespace())
-    segment = SharedSegment(path, header=header)
-    try:
-        return reader.read(segment, Keys(segment, series_limit=0), own=None)
-    finally:
-        segment.close()
-
-
-class Booked:
-    """What was booked since a moment."""
-
-    def __init__(self, server: Gunicorn) -> None:
-        """Begin now, with nothing in flight."""
-        self._server = server
-        assert until(lambda: read(server).in_flight == 0)
-        self._before = read(server)
-
-    def settled(self) -> Reading:
-        """Wait until nothing is in flight; return what was read then."""
-        assert until(lambda: read(self._server).in_flight == 0), self._server.log
-        after = read(self._server)
-        assert after.started == after.finished + after.lost
-        return after
-
-    def rows(self) -> list[Row]:
-        """Return the requests that were booked since, by kind."""
-        before = {row._replace(times=0): row.times for row in rows(self._before)}
-        since = [
-            row._replace(times=row.times - before.get(row._replace(times=0), 0))
-            for row in rows(self.settled())
-        ]
-        return [row for row in since if row.times]
-
-    def of(self, instrument: Instrument) -> Histogram:
-        """Return what an instrument has counted since."""
-        before, after = histogram(self._before, instrument), histogram(self.settled(), instrument)
-        return Histogram(after.times - before.times, after.total - before.total)
-
-    @property
-    def started(self) -> int:
-        """Return how many requests were begun since."""
-        return self.settled().started - self._before.started
 
 
 @pytest.fixture(name="server", scope="module", params=["sync", "gthread", "gevent"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
@@ -13,6 +15,7 @@ from otelmon.ledger.requests import DURATION, RESPONSE_SIZE
 from otelmon.middleware import request
 from otelmon.middleware.requests import RequestMetrics
 from tests.apps.bodies import TEXT, Closing, answering
+from tests.gunicorn_server import ROOT
 from tests.wsgi_driver import Measured, environ, rows, serve
 
 
@@ -311,3 +314,40 @@ def test_a_request_without_a_method_is_lost() -> None:
 
     reading = measured.reading()
     assert (reading.started, reading.lost, reading.in_flight) == (1, 1, 0)
+
+
+# -- without the GIL ---------------------------------------------------------------------------
+
+FREE: Final = """
+import signal, sys
+sys._is_gil_enabled = lambda: False
+from threading import Thread
+from tests.apps.bodies import answering
+from tests.wsgi_driver import Measured
+
+measured = Measured(answering(lambda: [b"ab"]))
+measured.ask()
+signal.signal(signal.SIGALRM, lambda *_: measured.ask())
+with measured.ledger.pen.lock:  # a handler that interrupts a recording does not wait for it
+    signal.raise_signal(signal.SIGALRM)
+threads = [Thread(target=lambda: [measured.ask() for _ in range(200)]) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(measured.row().times)
+"""
+
+
+def test_threads_take_turns_where_there_is_no_gil() -> None:
+    """Without the GIL requests are booked under the pen's lock, which a handler may enter again."""
+    done = subprocess.run(
+        [sys.executable, "-c", FREE],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (done.stdout, done.returncode) == ("802\n", 0), done.stderr

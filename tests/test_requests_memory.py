@@ -86,8 +86,7 @@ def drive(app: WSGIApplication, request: WSGIEnvironment) -> None:
                 if len(sent) > 2:
                     raise ConnectionResetError
         finally:
-            if hasattr(body, "close"):
-                body.close()
+            body.close()
 
 
 APPS: Final[dict[str, WSGIApplication]] = {

@@ -289,6 +289,45 @@ def test_a_worker_that_is_aborted_while_it_sends_is_no_hang_up(kind: type[BaseEx
     assert measured.row() == ("GET", "{unmatched}", 200, "aborted", kind.__name__, 1)
 
 
+class Lenient(Server):
+    """A server that leaves out what is no bytes, as waitress does with what is false."""
+
+    def write(self, data: bytes) -> None:
+        """Send bytes only."""
+        if isinstance(data, bytes):
+            super().write(data)
+
+
+@pytest.mark.parametrize(
+    "app",
+    [
+        answering(lambda: [None, b"a", 1, b"b"]),
+        answering(lambda: iter([None, b"a", 1, b"b"])),
+        bodies.writing_a_number,
+    ],
+    ids=["list", "generator", "write"],
+)
+def test_a_piece_that_the_server_lets_pass_passes(app: WSGIApplication) -> None:
+    """What has no length is no failure of ours: the server goes on, the rest is measured."""
+    measured = Measured(app)
+
+    seen = Lenient().serve(measured.app, environ())
+
+    assert seen.raised is None
+    assert measured.row() == ("GET", "{unmatched}", 200, "ok", None, 1)
+    assert measured.histogram(RESPONSE_SIZE) == (1, len(seen.body))
+
+
+def test_a_server_that_drops_a_response_without_a_status_is_no_hang_up() -> None:
+    """A body that is closed though start_response was never called is the application's error."""
+    measured = Measured(bodies.never_starting)
+
+    body: Any = measured.app(environ(), Server().start_response)
+    body.close()
+
+    assert measured.row() == ("GET", "{unmatched}", 500, "error", "500", 1)
+
+
 def test_a_body_that_fails_while_it_is_asked_for_its_close_is_booked() -> None:
     """A body whose very attributes raise is an error of the application, and not in flight."""
 

@@ -46,14 +46,6 @@ class Unseekable(io.BytesIO):
         """Say no."""
         return False
 
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        """Refuse."""
-        raise io.UnsupportedOperation
-
-    def tell(self) -> int:
-        """Refuse."""
-        raise io.UnsupportedOperation
-
 
 DATA: Final = bytes(range(256)) * 1000
 SIZED: Final = [("Content-Length", str(len(DATA))), *TEXT]

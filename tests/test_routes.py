@@ -16,7 +16,9 @@ from otelmon.middleware.routes import flask as flask_routes
 from otelmon.middleware.routes import matched
 from tests.apps.bodies import PlannedError, answering
 from tests.apps.flask_shop import create_app
-from tests.gunicorn_server import ROOT
+from tests.booked import Booked
+from tests.gunicorn_server import ROOT, Gunicorn
+from tests.waiting import until
 from tests.wsgi_driver import Measured, Row, Seen, environ, histogram, rows, serve
 
 
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
     from otelmon.ledger.reader import Reading
+
+
+FLASK_SHOP: Final = ROOT / "tests" / "apps" / "flask_shop.py"
 
 
 class Shop:
@@ -76,6 +81,7 @@ ANSWERS: Final = {
     ("GET", "/"): ("/", 200),
     ("HEAD", "/"): ("/", 200),
     ("OPTIONS", "/"): ("/", 200),
+    ("GET", "/slashed/"): ("/slashed/", 200),
     ("GET", "/away"): ("/away", 302),
     ("GET", "/shop/orders/42"): ("/shop/orders/<int:number>", 200),
     ("POST", "/shop/orders"): ("/shop/orders", 201),
@@ -177,6 +183,28 @@ def test_flask_s_own_commands_live_on(shop: Shop) -> None:
     """Whichever way it is wrapped, the application's test client and its url_map still work."""
     assert shop.flask.test_client().get("/shop/orders/1").text == "1"
     assert any(rule.rule == "/away" for rule in shop.flask.url_map.iter_rules())
+
+
+def test_a_real_worker_s_routes_are_the_same(tmp_path: Path) -> None:
+    """Under gunicorn, made by a factory and wrapped from inside, each request has its template."""
+    with Gunicorn(
+        tmp_path, app="tests.apps.flask_shop:observed()", workers=1, prometheus=False
+    ) as server:
+        assert until(lambda: list(server.ledgers.glob("*.ledger")), 20), server.log
+        booked = Booked(server)
+        assert server.get("/shop/orders/7").text == "7"
+        assert server.get("/stream/2").text == "/stream/2" * 2
+        assert server.get("/file").body == FLASK_SHOP.read_bytes()
+        assert server.get("/crash/x").status == 500
+        assert server.get("/nowhere").status == 404
+
+        assert {(row.route, row.status, row.times) for row in booked.rows()} == {
+            ("/shop/orders/<int:number>", 200, 1),
+            ("/stream/<int:pieces>", 200, 1),
+            ("/file", 200, 1),
+            ("/crash/<word>", 500, 1),
+            ("{unmatched}", 404, 1),
+        }
 
 
 # -- the parts -------------------------------------------------------------------------------------

@@ -31,11 +31,10 @@ class WholeFile:
     """The driver's `wsgi.file_wrapper`, made as those of gunicorn and wsgiref are."""
 
     def __init__(self, filelike: Any, blksize: int = 8192) -> None:  # noqa: ANN401 - like theirs
-        """Take over the file's close, if it has one."""
+        """Take over the file's close."""
         self.filelike = filelike
         self.blksize = blksize
-        if hasattr(filelike, "close"):
-            self.close = filelike.close
+        self.close = filelike.close
 
     def __iter__(self) -> WholeFile:
         """Be read in blocks."""

@@ -132,7 +132,6 @@ def restarting_late(_: WSGIEnvironment, start_response: StartResponse) -> Iterat
         _fail()
     except PlannedError:
         start_response("502 Bad Gateway", list(TEXT), sys.exc_info())
-    yield b"never sent"
 
 
 def starting_twice(_: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
