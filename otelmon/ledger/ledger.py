@@ -166,10 +166,7 @@ class Ledger:
         hold, home = self._hold, self._home
         if hold is None or hold.pen is None:
             return
-        if hold.segment.replaced() and home is not None:
-            log.warning("The ledger in %s was removed; a new one takes its place.", home.place)
-            self._move(hold, home)
-        elif not hold.segment.shared and home is not None:
+        if home is not None and (hold.segment.replaced() or not hold.segment.shared):
             self._join(hold, home)
         if self.pen is not None:
             head = self.pen.head
@@ -178,17 +175,23 @@ class Ledger:
             head[layout.HEAD_BEAT] = time.monotonic_ns()
 
     def _join(self, hold: Hold, home: Home) -> None:
-        """Leave this process's own memory for the instance's, now that it may have a slot again."""
+        """Leave a memory that is not the instance's, if the instance has a slot for this process.
+
+        Until then this process counts for itself, and both memories say so to their readers.
+        """
         now = time.monotonic()
         if now >= self._join_at:
             self._join_at = now + _JOIN_SECONDS
             try:
                 self._move(hold, home)
-            except (LedgerError, OSError):
-                # Said when it began; `/health` goes on saying it.
-                mark_private(*home)
-        else:
-            mark_private(*home)
+            except (LedgerError, OSError) as error:
+                faults.report("ledger", error)
+            else:
+                self._join_at = 0.0
+                log.warning("This process has moved to the ledger in %s.", home.place)
+                return
+        hold.segment.header[layout.HEADER_PRIVATE_BEAT] = time.monotonic_ns()
+        mark_private(*home)
 
     def _move(self, hold: Hold, home: Home) -> None:
         """Carry this process's counts over to the instance's file, from another memory.
@@ -219,7 +222,10 @@ class Ledger:
         """
         if self._hold is not None and self._hold.pen is not None:
             self._hold.pen.lay_down()
-            self._hold = self._hold._replace(pen=None)
+            segment = self._hold.segment
+            # Not the parent's key table: another thread may have held its lock at the fork.
+            keys = Keys(segment, series_limit=self._series_limit)
+            self._hold = self._hold._replace(pen=None, keys=keys)
         self.pen = None
 
     def close(self) -> None:

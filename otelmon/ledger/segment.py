@@ -213,6 +213,9 @@ class SharedSegment(Segment):
     @contextlib.contextmanager
     def appending(self) -> Iterator[bool]:
         """Hold the key table's lock."""
+        if self._fd == _CLOSED:
+            yield False
+            return
         with self._locks.held(_KEYS_LOCK, seconds=_KEYS_SECONDS) as taken:
             yield taken
 
