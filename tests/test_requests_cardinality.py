@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from otelmon import faults, set_route
 from otelmon.ledger.instrument import OVERFLOW
+from otelmon.ledger.ledger import Ledger
 from otelmon.ledger.requests import ALL, DURATION, FIRST_BYTE
 from otelmon.middleware import cells
 from otelmon.middleware.cells import METHODS, status_code
+from otelmon.middleware.requests import RequestMetrics
 from tests.apps.bodies import TEXT, answering
-from tests.wsgi_driver import Measured, Row, environ
+from tests.wsgi_driver import Measured, Row, environ, serve
 
 
 if TYPE_CHECKING:
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
+    from otelmon.ledger.instrument import Attributes, Instrument, Series
     from otelmon.middleware.cells import CellCache
 
 
@@ -138,6 +142,44 @@ def test_exception_classes_without_end_have_an_end() -> None:
     assert times["_OTHER"] == 200
     assert times["Error0"] == 2
     assert times["Error99"] == 1
+
+
+class Rendezvous(Ledger):
+    """Has no series for /first for now, and finds the rest of it after that of /second."""
+
+    def __init__(self) -> None:
+        """Nobody was here."""
+        super().__init__()
+        self.first, self.second = threading.Event(), threading.Event()
+
+    def series(self, instrument: Instrument, attributes: Attributes) -> Series | None:
+        """Find a series."""
+        route = dict(attributes).get("http.route")
+        if instrument == DURATION and route == "/first":
+            attributes = OVERFLOW
+        if instrument == FIRST_BYTE and route == "/first":
+            self.first.set()
+            self.second.wait(30)
+        found = super().series(instrument, attributes)
+        if instrument == DURATION and route == "/second":
+            self.second.set()
+        return found
+
+
+def test_what_overflows_for_now_is_not_kept_for_ever() -> None:
+    """A kind that got no series while another thread's did is looked up again next time."""
+    ledger = Rendezvous()
+    app = RequestMetrics(routed, ledger=ledger, serve=ledger.serve_alone)
+    serve(app, to("/before"))
+
+    first = threading.Thread(target=lambda: serve(app, to("/first")))
+    first.start()
+    assert ledger.first.wait(30)
+    serve(app, to("/second"))
+    first.join(30)
+
+    assert app._cells is not None
+    assert {words[1] for words in app._cells} == {"/before", "/second"}
 
 
 WEIRD = {

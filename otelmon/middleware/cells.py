@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from otelmon.errors import LedgerError
+from otelmon.ledger.instrument import Series
 from otelmon.ledger.requests import (
     DURATION,
     FIRST_BYTE,
@@ -43,6 +44,7 @@ DISCONNECTED: Final = "client_disconnected"
 _MAX_ERROR_TYPES: Final = 100
 _MAX_KNOWN: Final = 20_000
 _SERVER_ERROR: Final = 500
+_NOBODY: Final = ("", "", "", None, "")
 
 
 class Cells:
@@ -53,6 +55,7 @@ class Cells:
         "duration_sum",
         "first_byte",
         "first_byte_sum",
+        "overflow",
         "queue",
         "queue_sum",
         "request_size",
@@ -61,8 +64,8 @@ class Cells:
         "response_size_sum",
     )
 
-    def __init__(self, find: Callable[[Instrument, Attributes], int], key: Key) -> None:
-        """Find all series of the requests of one kind."""
+    def __init__(self, find: Callable[[Instrument, Attributes], Series], key: Key) -> None:
+        """Find all series of the requests of one kind; `overflow` tells that not all are its own."""
         method, route, status, error, outcome = key
         by_route: Attributes = (("http.request.method", method), ("http.route", route))
         attributes: dict[str, Attribute] = {
@@ -72,11 +75,18 @@ class Cells:
         }
         if error is not None:
             attributes["error.type"] = error
-        self.duration = find(DURATION, tuple(sorted(attributes.items())))
-        self.first_byte = find(FIRST_BYTE, by_route)
-        self.queue = find(QUEUE, ())
-        self.request_size = find(REQUEST_SIZE, by_route)
-        self.response_size = find(RESPONSE_SIZE, by_route)
+        wanted: tuple[tuple[Instrument, Attributes], ...] = (
+            (DURATION, tuple(sorted(attributes.items()))),
+            (FIRST_BYTE, by_route),
+            (QUEUE, ()),
+            (REQUEST_SIZE, by_route),
+            (RESPONSE_SIZE, by_route),
+        )
+        found = [find(*each) for each in wanted]
+        self.overflow = [(one.instrument, one.attributes) for one in found] != list(wanted)
+        self.duration, self.first_byte, self.queue, self.request_size, self.response_size = (
+            one.base for one in found
+        )
         self.duration_sum = self.duration + len(SECONDS) + 1
         self.first_byte_sum = self.first_byte + len(SECONDS) + 1
         self.queue_sum = self.queue + len(SECONDS) + 1
@@ -98,9 +108,8 @@ class CellCache(dict["Words", Cells]):
         self._ledger = ledger
         self._found: dict[Key, Cells] = {}
         self._error_types: set[str] = set()
-        self._overflows = False
         # For requests that outlive the pen: it writes nowhere then, whatever the lane.
-        self._nowhere = Cells(lambda _, __: 0, ("", "", "", None, ""))
+        self._nowhere = Cells(lambda one, attributes: Series(one, attributes, 0), _NOBODY)
 
     def __missing__(self, words: Words) -> Cells:
         """Find the lanes of a kind of request that was not seen before.
@@ -121,9 +130,8 @@ class CellCache(dict["Words", Cells]):
         key = (known_method, str(route or UNMATCHED), code, self._bounded(error), outcome)
         cells = self._found.get(key)
         if cells is None:
-            self._overflows = False
             cells = Cells(self._find, key)
-            if self._overflows:
+            if cells.overflow:
                 # Such keys have no end, and perhaps there is a series of its own next time.
                 return cells
             self._found[key] = cells
@@ -131,12 +139,11 @@ class CellCache(dict["Words", Cells]):
             self[words] = cells
         return cells
 
-    def _find(self, instrument: Instrument, attributes: Attributes) -> int:
+    def _find(self, instrument: Instrument, attributes: Attributes) -> Series:
         series = self._ledger.series(instrument, attributes)
         if series is None:
             raise LedgerError(f"The ledger has no lanes for {instrument.name}.")
-        self._overflows = self._overflows or series.attributes != attributes
-        return series.base
+        return series
 
     def _bounded(self, error: str | None) -> str | None:
         if error is None or error in self._error_types:
