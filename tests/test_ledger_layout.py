@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from otelmon.errors import LedgerError
@@ -124,21 +124,3 @@ def test_bytes_that_were_not_yet_written_are_no_record(payloads: list[bytes], ze
     whole = b"".join(map(layout.encode_record, payloads))
 
     assert layout.decode_records(whole + bytes(zeros)) == (payloads, len(whole))
-
-
-_LANES = st.lists(st.lists(st.integers(0, 2**55), max_size=20), max_size=layout.SLOTS)
-
-
-@given(_LANES)
-@example([[2**64 - 1], []])
-@example([[2**63, 2**63 - 1, 1], [2**63 - 1, 2**63]])
-def test_lanes_are_summed_as_a_loop_sums_them(slots: list[list[int]]) -> None:
-    """The big-integer sum is each lane's own sum, whatever the lengths of the slots."""
-    expected = [0] * max(map(len, slots), default=0)
-    for slot in slots:
-        for lane, count in enumerate(slot):
-            expected[lane] += count
-
-    found = layout.sum_lanes([b"".join(n.to_bytes(8, sys.byteorder) for n in s) for s in slots])
-
-    assert found == expected

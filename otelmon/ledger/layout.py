@@ -157,10 +157,3 @@ def decode_records(data: bytes) -> tuple[list[bytes], int]:
 def slot_at(slot: int) -> int:
     """Return where *slot* begins in the file."""
     return SLOTS_AT + slot * SLOT_BYTES
-
-
-def sum_lanes(slots: list[bytes]) -> list[int]:
-    """Add the counts of all *slots*, lane by lane; shorter ones count as zero behind their end."""
-    longest = max(map(len, slots), default=0)
-    total = sum(int.from_bytes(slot, "little") for slot in slots)
-    return memoryview(total.to_bytes(longest, "little")).cast("Q").tolist()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from otelmon.ledger import layout
+from otelmon.ledger.lanes import merged
 from otelmon.ledger.requests import DURATION
 
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from otelmon.ledger.segment import Segment
 
 
-# Bytes of counts that are added up at once; a power of two.
-_PIECE: Final = 16 * 1024
 _TRIES: Final = 8
 
 
@@ -94,10 +93,8 @@ def read(segment: Segment, keys: Keys, *, own: int | None) -> Reading:
     ]
     # After the slots, so that whatever stands in a copied lane has a name.
     known = keys.series()
-    counts = [slot.counts for slot in slots]
-    lanes = layout.sum_lanes(counts)
+    lanes, done = merged([slot.counts for slot in slots], _bucket_mask(known))
     lanes += [0] * (layout.FIRST_LANE - len(lanes))
-    done = _masked_sums(counts, _bucket_mask(of_instrument(known, DURATION), len(lanes)))
     now = time.monotonic_ns()
     unfinished = {
         slot.number: _unfinished(slot, finished) for slot, finished in zip(slots, done, strict=True)
@@ -136,44 +133,15 @@ def of_instrument(known: Iterable[Series], instrument: Instrument) -> Iterator[S
             yield series
 
 
-def _bucket_mask(histograms: Iterable[Series], lanes: int) -> bytes:
-    """Return as many lanes, all ones where there is a bucket and zero elsewhere."""
-    mask = bytearray(lanes * layout.WORD)
-    ones = b""
-    for series in histograms:
-        # All have the same instrument; what lies behind the lanes is cut off below.
-        ones = ones or b"\xff" * (len(series.instrument.bounds) + 1) * layout.WORD
-        start = series.base * layout.WORD
-        mask[start : start + len(ones)] = ones
-    return bytes(mask[: lanes * layout.WORD])
-
-
-def _masked_sums(slots: list[bytes], mask: bytes) -> list[int]:
-    """Return the sum of the lanes under *mask*, for each slot.
-
-    As big integers, like the sum over the slots: piece by piece, so that each stays in the cache,
-    and then the pieces' sum as halves, until one lane is left.
-    """
-    pieces = range(0, len(mask), _PIECE)
-    masks = [int.from_bytes(mask[at : at + _PIECE], "little") for at in pieces]
-    return [
-        _across(
-            sum(
-                int.from_bytes(slot[at : at + _PIECE], "little") & under
-                for at, under in zip(pieces, masks, strict=True)
-            )
-        )
-        for slot in slots
-    ]
-
-
-def _across(number: int) -> int:
-    """Return the sum of the 64-bit lanes of *number*."""
-    half = _PIECE * 8
-    while half > 64:
-        half //= 2
-        number = (number >> half) + (number & ((1 << half) - 1))
-    return number
+def _bucket_mask(known: list[Series]) -> bytes:
+    """Return lanes that are all ones where a bucket of the duration is, and zero elsewhere."""
+    size = (len(DURATION.bounds) + 1) * layout.WORD
+    buckets = b"\xff" * size
+    starts = [series.base * layout.WORD for series in of_instrument(known, DURATION)]
+    mask = bytearray(max(starts, default=0) + size)
+    for start in starts:
+        mask[start : start + size] = buckets
+    return bytes(mask)
 
 
 def _copy(segment: Segment, number: int, *, own: bool) -> _Slot:
