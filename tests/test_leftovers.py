@@ -39,6 +39,7 @@ def test_a_child_that_was_not_waited_for_is_found() -> None:
     pid = os.fork()
     if pid == 0:
         os._exit(0)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 
     assert [f"process {pid}: never waited for"] == leftovers.end_new(before, seconds=0.1)
     assert not psutil.pid_exists(pid)
