@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import socket
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from otelmon.ledger import sockets
+from tests.forks import Child
 from tests.waiting import until
 
 
@@ -145,6 +147,24 @@ def test_asking_leaves_no_descriptor_behind(tmp_path: Path) -> None:
                 sockets.cookie(fd)
 
         assert os.listdir("/proc/self/fd") == before  # noqa: PTH208 - as above
+
+
+def test_asking_leaves_the_applications_locks_alone(tmp_path: Path) -> None:
+    """A POSIX lock on any open file, as SQLite takes them, outlives every look for sockets."""
+    with (tmp_path / "file").open("w") as file, _tcp() as listener:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+
+        assert listener.fileno() in sockets.listening()
+        assert sockets.cookie(file.fileno()) is None
+        assert sockets.backlog([file.fileno()]) is None
+
+        with Child(lambda: None) as other, pytest.raises(BlockingIOError):
+            other.call(_lock, tmp_path / "file")
+
+
+def _lock(_: None, path: Path) -> None:
+    with path.open("r+") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @pytest.mark.usefixtures("_default_timeout")

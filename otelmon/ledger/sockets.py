@@ -5,6 +5,7 @@ from __future__ import annotations
 import _socket
 import os
 import socket
+import stat
 import struct
 from typing import Final
 
@@ -39,10 +40,8 @@ def backlog(descriptors: list[int]) -> int | None:
 
 def _option(fd: int, option: int, length: int, *, level: int = socket.SOL_SOCKET) -> bytes:
     """Return a socket's option, nothing if *fd* is no socket or has no such option."""
-    try:
-        # All is asked of a copy: another thread may close the number meanwhile, or use it again.
-        copy = os.dup(fd)
-    except OSError:
+    copy = _copy(fd)
+    if copy is None:
         return b""
     blocking = os.get_blocking(copy)
     try:
@@ -60,3 +59,16 @@ def _option(fd: int, option: int, length: int, *, level: int = socket.SOL_SOCKET
         # and so would be the server's own: the mode is the socket's, not the descriptor's.
         os.set_blocking(copy, blocking)
         found.close()
+
+
+def _copy(fd: int) -> int | None:
+    """Return a copy of a socket's descriptor; None if *fd* is no socket.
+
+    A socket is asked by a copy, because another thread may close the number meanwhile, or use it
+    again. Of a file none may be made: to close it would drop every POSIX lock that this process has
+    on the file, those of SQLite for instance.
+    """
+    try:
+        return os.dup(fd) if stat.S_ISSOCK(os.fstat(fd).st_mode) else None
+    except OSError:
+        return None
