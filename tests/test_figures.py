@@ -168,6 +168,16 @@ class TestStatus:
         """A process that could not join the ledger, or not with all series, says so."""
         assert figures.status(Counts().read(), published(), {fault: 1}) == "degraded"
 
+    @pytest.mark.parametrize(
+        ("fault", "status"),
+        [("ledger", "healthy"), ("serve", "healthy"), ("ledger_series", "degraded")],
+    )
+    def test_a_process_that_found_back_is_healthy(self, fault: str, status: str) -> None:
+        """What kept it from the shared ledger is over once it counts there; full stays full."""
+        shared = replace(Counts().read(), shared=True)
+
+        assert figures.status(shared, published(), {fault: 1}) == status
+
 
 class TestSystem:
     """The host's figures."""

@@ -145,6 +145,6 @@ def _written(scale: float) -> tuple[str, Callable[[int], tuple[object, ...]]]:
     places = -round(math.log10(scale)) if scale > 0 else 0
     if scale == 1.0:
         return "%d", lambda value: (value,)
-    if 0 < places < 16 and scale == 10.0**-places:
+    if 0 < places < 16 and scale == float(f"1e-{places}"):
         return f"%d.%0{places}d", lambda value: divmod(value, 10**places)
     return "%b", lambda value: (number(value * scale),)

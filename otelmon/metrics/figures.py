@@ -35,8 +35,10 @@ _LATE_INTERVALS: Final = 3
 _LATE_SECONDS: Final = 5.0
 # Every process beats each second; one that did not for so long is stopped or starved.
 _SILENT_SECONDS: Final = 10.0
-# With one of these, this process counts for itself, or puts what is new into the overflow series.
-_DEGRADING: Final = frozenset(("ledger", "ledger_series", "serve"))
+# Without space for a series, what is new goes into the overflow series until the instance ends.
+_LASTING: Final = "ledger_series"
+# After these a process counts for itself, until it finds its way into the instance's ledger again.
+_PASSING: Final = frozenset(("ledger", "serve"))
 
 
 class Totals(NamedTuple):
@@ -125,7 +127,8 @@ def status(
         not is_stale(reading, published)
         and reading.complete
         and any(worker.beat_age <= _SILENT_SECONDS for worker in reading.workers)
-        and _DEGRADING.isdisjoint(faults)
+        and _LASTING not in faults
+        and (reading.shared or _PASSING.isdisjoint(faults))
     )
     return HEALTHY if well else DEGRADED
 
