@@ -134,8 +134,10 @@ class Keys:
             LedgerError, OSError: there is no more space.
         """
         with self._changing() as alone:
-            if not alone or self._full(instrument, attributes):
-                return None
+            # Another thread may just have placed it.
+            found = self._table.find(instrument, attributes)
+            if found is not None or not alone or self._full(instrument, attributes):
+                return found
             if time.monotonic() < self._not_before:
                 return None
             return self._place(instrument, attributes)

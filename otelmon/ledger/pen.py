@@ -27,9 +27,9 @@ class Pen:
     `counts[lane] += n` reads, adds and stores. CPython lets another thread, a signal handler or a
     GC callback run only between instructions that call or jump back, and there is none of these in
     that statement, so it is atomic in a process that has the GIL, and a handler that interrupts a
-    recording may record too: nothing is held that it could wait for. tests/test_pen.py hammers on
-    it. Without the GIL, `lock` keeps threads apart; it is re-entrant, and as a handler runs between
-    the same instructions there, nothing is lost to it either.
+    recording may record too: nothing is held that it could wait for. tests/test_ledger_pen.py
+    hammers on it. Without the GIL, `lock` keeps threads apart; it is re-entrant, and as a handler
+    runs between the same instructions there, nothing is lost to it either.
 
     Hot paths store into `counts` themselves, each lane by its own statement of that form.
     """
