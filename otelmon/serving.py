@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from otelmon import faults, threads
 from otelmon.errors import LedgerError
 from otelmon.ledger import files, sockets
-from otelmon.ledger.identity import identify
+from otelmon.ledger.identity import has_one, identify, links
 
 
 if TYPE_CHECKING:
@@ -57,9 +57,10 @@ class Serving:
         """Do nothing yet."""
         self._settings = settings
         self._ledger = ledger
-        self._lock = threads.original(_thread, "allocate_lock")()
+        self._lock = threads.original(_thread, "RLock")()
         self._worker: Any | None = None
         self._descriptors: list[int] = []
+        self._sockets: set[Path] = set()
         self.keeper: Keeper | None = None
         self.begun = False
 
@@ -90,11 +91,14 @@ class Serving:
         """Claim a slot and begin to beat, once; return the pen to record with."""
         with self._lock:
             if not self.begun:
+                # At once: a request that this thread answers meanwhile (in a signal handler, or
+                # another greenlet's while a log handler waits) passes unmeasured, or it would wait
+                # for itself.
+                self.begun = True
                 try:
                     self._begin()
                 except Exception as error:  # noqa: BLE001 - the application goes on without us
                     faults.report("serve", error)
-                self.begun = True
             return self._ledger.pen
 
     def _begin(self) -> None:
@@ -102,6 +106,7 @@ class Serving:
         self._descriptors = (
             sockets.listening() if worker is None else [s.fileno() for s in worker.sockets]
         )
+        self._sockets = links(self._descriptors)
         capacity = capacity_of(worker)
         identity = identify(
             self._descriptors,
@@ -139,9 +144,17 @@ class Serving:
         """Tell whether this process takes no new requests: gunicorn asked it to end."""
         return self._worker is not None and not self._worker.alive
 
+    def ending(self) -> bool:
+        """Tell whether the server ends, and not only this worker, which another one replaces.
+
+        gunicorn's arbiter closes its sockets before it asks its workers to end.
+        """
+        worker = self._worker
+        return self.draining() and worker is not None and not has_one(worker.ppid, self._sockets)
+
     def forget(self) -> None:
         """Be as new in a forked child, but for what `watch_child` wants to know."""
-        self._lock = threads.original(_thread, "allocate_lock")()
+        self._lock = threads.original(_thread, "RLock")()
         self._worker, self._descriptors = None, []
 
     def end(self) -> None:
