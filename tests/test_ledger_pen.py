@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 LANE = layout.FIRST_LANE
 THREADS = 4
 ADDS = 100_000
+_PAUSE = 5e-5
+_DEPTH = 5
 
 
 @pytest.fixture
@@ -153,25 +155,33 @@ class _Interrupted:
 
 
 def _interrupted_by_signals(process: _Interrupted) -> tuple[int, int, int]:
-    """Record, and read, while a timer's signal handler records; return handlers and totals."""
-    handled = 0
+    """Record, and read, while a timer's signal handler records; return recordings and totals.
+
+    A handler may be interrupted by the next one, but not without end.
+    """
+    handled = depth = own = 0
+    pause = _PAUSE
 
     def handle(number: int, frame: FrameType | None) -> None:
-        nonlocal handled
+        nonlocal handled, depth
         handled += 1
+        depth += 1
+        signal.setitimer(signal.ITIMER_REAL, _PAUSE if depth < _DEPTH else 0)
         process.record(handled % 300)
+        depth -= 1
+        signal.setitimer(signal.ITIMER_REAL, pause)
 
     signal.signal(signal.SIGALRM, handle)
-    signal.setitimer(signal.ITIMER_REAL, 5e-5, 5e-5)
-    own = 0
+    signal.setitimer(signal.ITIMER_REAL, pause)
     try:
-        while handled < 2000:
+        while min(handled, own) < 2000:
             own += 1
             # Series that are new to both, so that the key table is changed and read all the time.
             process.record(-(own % 300))
             if own % 50 == 0:
                 process.counted()
     finally:
+        pause = 0.0
         signal.setitimer(signal.ITIMER_REAL, 0)
     return handled + own, *process.counted()
 
@@ -212,7 +222,7 @@ def _interrupted_by_the_collector(process: _Interrupted) -> tuple[int, int, int,
 
     gc.callbacks.append(callback)
     gc.set_threshold(3, 1, 1)
-    while collected < 2000 or finalized < 2000:
+    while min(collected, finalized, own) < 2000:
         own += 1
         _Recording(finalizer)
         process.record(-(own % 300))
