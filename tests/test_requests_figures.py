@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from otelmon.ledger import layout
 from otelmon.ledger.requests import (
     DURATION,
     FIRST_BYTE,
+    QUEUE,
     REQUEST_SIZE,
     RESPONSE_SIZE,
     SECONDS,
@@ -210,6 +212,32 @@ def test_what_is_no_length_is_no_size(declared: str) -> None:
 
     assert measured.histogram(REQUEST_SIZE) == (0, 0)
     assert measured.row().times == 1
+
+
+def test_clients_cannot_make_a_lane_run_over() -> None:
+    """The largest lengths and waits, told for ever, leave the sums of all slots below 2**64."""
+    measured = Measured(answering(list))
+    largest = {"CONTENT_LENGTH": "9" * 15, "HTTP_X_REQUEST_START": "t=1000000000"}
+    measured.ask(environ("POST", **largest))
+    pen = measured.ledger.pen
+    assert pen is not None
+    reading = measured.reading()
+    sums = [
+        series.base + series.instrument.counts - 1
+        for series in reading.series
+        if series.instrument in (REQUEST_SIZE, QUEUE) and series.total(reading.lanes)
+    ]
+    assert len(sums) == 2
+    for lane in sums:
+        pen.counts[lane] += layout.LANE_LIMIT - pen.counts[lane] - 1
+
+    for _ in range(2):
+        measured.ask(environ("POST", **largest))
+
+    assert (measured.row().times, measured.histogram(REQUEST_SIZE).times) == (3, 3)
+    assert measured.histogram(QUEUE).times == 3
+    for lane in sums:
+        assert layout.LANE_LIMIT <= pen.counts[lane] < 2**64 // layout.SLOTS
 
 
 def test_a_chunked_request_has_no_known_size() -> None:

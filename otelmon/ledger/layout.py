@@ -17,8 +17,9 @@ Every number is native-endian, 8 bytes wide and 8-byte aligned, because only suc
 whole by another process: a store through `memoryview.cast` is one machine store, while
 `struct.pack_into` clears the bytes first and readers see zeros.
 
-A series has the same lanes in every slot, so merging is adding slot to slot. A lane never passes
-2**64, so the slots' lanes can be added as one big integer each without a carry between lanes.
+A series has the same lanes in every slot, so merging is adding slot to slot. All slots' lanes
+together never pass 2**64, so they can be added as one big integer each without a carry between
+lanes; a sum whose amounts clients choose ends at LANE_LIMIT for that.
 
 Not guaranteed: two lanes are never read at one moment. What must agree is derived from one lane
 (a histogram's count is the sum of its buckets and stored nowhere).
@@ -84,6 +85,9 @@ HEAD_WORDS: Final = 10
 LANE_STARTED: Final = 0
 LANE_LOST: Final = 1
 FIRST_LANE: Final = 8
+# From here on a lane takes no amount that a client chose: that of all slots, one addition past it,
+# is below 2**64.
+LANE_LIMIT: Final = 2**55
 
 _HEADER = struct.Struct("=8sQQQ16sQ")
 _RECORD = struct.Struct("=II")

@@ -8,7 +8,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
 
 from otelmon import faults
-from otelmon.ledger.layout import LANE_LOST, LANE_STARTED
+from otelmon.ledger.layout import LANE_LIMIT, LANE_LOST, LANE_STARTED
 from otelmon.ledger.pen import FREE_THREADED
 from otelmon.ledger.requests import SECONDS, SIZES
 from otelmon.middleware.arrival import content_length, queued_ns
@@ -289,12 +289,13 @@ class Request:
     def _book_arrival(self, counts: memoryview, cells: Cells) -> None:
         if self._queued is not None:
             counts[cells.queue + bisect_left(_NANOSECONDS, self._queued)] += 1
-            counts[cells.queue_sum] += self._queued
-        declared = self._environ.get("CONTENT_LENGTH", "")
-        received = content_length((("content-length", declared),))
+            if counts[cells.queue_sum] < LANE_LIMIT:
+                counts[cells.queue_sum] += self._queued
+        received = content_length([("content-length", self._environ.get("CONTENT_LENGTH", ""))])
         if received is not None:
             counts[cells.request_size + bisect_left(SIZES, received)] += 1
-            counts[cells.request_size_sum] += received
+            if counts[cells.request_size_sum] < LANE_LIMIT:
+                counts[cells.request_size_sum] += received
 
     def _book_in_turn(self) -> None:
         """Book the request while no other thread books one."""
