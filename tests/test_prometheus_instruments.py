@@ -144,6 +144,14 @@ class TestNamesInUse:
         assert value(document, "shop_orders_total", shop="b") == 4
         assert faults.seen() == {}
 
+    def test_of_two_gauges_the_newer_is_shown(self) -> None:
+        """Last values cannot be added: of two scopes that say the same, the later one counts."""
+        counts = Counts()
+        counts.set(QUEUED, 1.0)
+        counts.set(replace(QUEUED, scope="other"), 2.0)
+
+        assert value(text(counts.read()), "shop_queue_length", worker="0") == 2.0
+
     @pytest.mark.parametrize(
         "second",
         [

@@ -156,6 +156,21 @@ class TestOneRenderer:
             for _ in range(2):
                 assert renderer.text(reading, None, openmetrics=False).decode() == text(reading)
 
+    def test_two_threads_may_learn_the_same(self) -> None:
+        """Both extend the plan that they found, and neither sees what the other does."""
+        counts = Counts()
+        renderer = Renderer(version="1.2.3")
+        counts.request("/a")
+        renderer.text(counts.read(), None, openmetrics=False)
+        found = renderer._plan
+        counts.add(ORDERS, shop="a")
+        reading = counts.read()
+
+        for plan in (found.upto(reading.series), found.upto(reading.series)):
+            document = b"".join(plan.samples(reading, openmetrics=False))
+            assert document.decode() in text(reading)
+            assert b"shop_orders_total" in document
+
     def test_it_forgets_a_ledger_that_was_replaced(self) -> None:
         """Series of another key table take the place of those before."""
         old, new = Counts(), Counts()

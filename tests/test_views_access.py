@@ -49,6 +49,7 @@ BAD: Final = {
     "token as both": "Basic " + base64.b64encode(TOKEN.encode()).decode(),
     "no colon": "Basic " + base64.b64encode(b"staple").decode(),
     "no base64": "Basic !!!",
+    "base64 and more": basic("prometheus", TOKEN).replace("Basic ", "Basic !"),
     "cut base64": "Basic YQ",
     "no ascii": "Bearer caf\xe9",
     "no ascii in base64": "Basic caf\xe9",
