@@ -45,8 +45,8 @@ def take_over(segment: Segment, keys: Keys, number: int, *, capacity: int) -> Pe
         if series is not None:
             take_space(segment, number, series)
     _settle(view.counts[: view.head[layout.HEAD_COUNTS]], keys.series())
-    for lane in range(view.head[layout.HEAD_VALUES]):
-        view.values[lane] = 0.0
+    taken = view.head[layout.HEAD_VALUES]
+    view.values[:taken] = memoryview(bytes(taken * layout.WORD)).cast("d")
     _sign(view.head, capacity)
     segment.enter(number)
     # Only now: between the last owner's death and this store there is one dead owner more than
