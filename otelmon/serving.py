@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from otelmon import faults, threads
 from otelmon.errors import LedgerError
 from otelmon.ledger import files, sockets
-from otelmon.ledger.identity import identify
+from otelmon.ledger.identity import has_one, identify, links
 
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class Serving:
         self._lock = threads.original(_thread, "RLock")()
         self._worker: Any | None = None
         self._descriptors: list[int] = []
+        self._sockets: set[Path] = set()
         self.keeper: Keeper | None = None
         self.begun = False
 
@@ -105,6 +106,7 @@ class Serving:
         self._descriptors = (
             sockets.listening() if worker is None else [s.fileno() for s in worker.sockets]
         )
+        self._sockets = links(self._descriptors)
         capacity = capacity_of(worker)
         identity = identify(
             self._descriptors,
@@ -141,6 +143,14 @@ class Serving:
     def draining(self) -> bool:
         """Tell whether this process takes no new requests: gunicorn asked it to end."""
         return self._worker is not None and not self._worker.alive
+
+    def ending(self) -> bool:
+        """Tell whether the server ends, and not only this worker, which another one replaces.
+
+        gunicorn's arbiter closes its sockets before it asks its workers to end.
+        """
+        worker = self._worker
+        return self.draining() and worker is not None and not has_one(worker.ppid, self._sockets)
 
     def forget(self) -> None:
         """Be as new in a forked child, but for what `watch_child` wants to know."""

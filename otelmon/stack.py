@@ -71,8 +71,8 @@ class Instance:
         return None if segment is None else board.read(segment)
 
     def draining(self) -> bool:
-        """Tell whether this process is about to end."""
-        return self.serving.draining()
+        """Tell whether the server is about to end, as far as this process knows."""
+        return self.serving.ending()
 
     def port(self) -> Mapping[str, object]:
         """Say how the metrics port does."""

@@ -21,7 +21,7 @@ from tests.waiting import until
 
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping
+    from collections.abc import Container, Iterator, Mapping
     from types import TracebackType
 
 
@@ -107,7 +107,12 @@ class Gunicorn:
         self.port = port
         self._workers = workers
         self._command = [
-            *(sys.executable, "-m", "gunicorn", "--no-control-socket", "-b", f"127.0.0.1:{port}"),
+            # The script, not the module: after USR2 gunicorn runs that as a file, and its own
+            # package `http` then hides the standard library's.
+            *(str(Path(sys.executable).with_name("gunicorn")), "--no-control-socket"),
+            *("-b", f"127.0.0.1:{port}"),
+            # A worker that is asked to end while it boots does not hear it.
+            *("--graceful-timeout", "5"),
             *("-w", str(workers), "-k", worker_class, "--chdir", str(ROOT)),
             *(["--preload"] if preload else []),
             *args,
@@ -205,6 +210,18 @@ class Gunicorn:
         with contextlib.suppress(psutil.NoSuchProcess):
             return [child for child in psutil.Process(self.pid).children() if _alive(child)]
         return []
+
+    @contextlib.contextmanager
+    def only(self, worker: psutil.Process) -> Iterator[None]:
+        """Have one certain worker take all requests: the others are stopped for so long."""
+        others = [each for each in self.workers() if each != worker]
+        for each in others:
+            each.suspend()
+        try:
+            yield
+        finally:
+            for each in others:
+                each.resume()
 
     def listeners(self) -> dict[int, set[int]]:
         """Return the ports that arbiter and workers listen on, each with the pids that do."""

@@ -129,14 +129,8 @@ def test_under_preload_nothing_is_made_before_there_are_workers(tmp_path: Path) 
 @contextlib.contextmanager
 def child(server: Gunicorn, kind: str, worker: psutil.Process) -> Iterator[psutil.Process]:
     """Have one certain worker make a child; yield the child, which is killed at the end."""
-    others = [each for each in server.workers() if each != worker]
-    for each in others:
-        each.suspend()
-    try:
+    with server.only(worker):
         answer = server.get(f"/child/{kind}")
-    finally:
-        for each in others:
-            each.resume()
     assert answer.headers["X-Pid"] == str(worker.pid)
     made = psutil.Process(int(answer.text))
     try:

@@ -96,7 +96,7 @@ def identify(
     cookies = sorted({cookie for fd in descriptors if (cookie := sockets.cookie(fd))})
     boot, network = boot_id(), network_namespace()
     # A worker that gave up its rights may not look into its parent, so it is not asked to.
-    pid = parent if worker or _shares(parent, descriptors) else os.getpid()
+    pid = parent if worker or has_one(parent, links(descriptors)) else os.getpid()
     server = Process(pid, start_time(pid) or 0)
     if name is not None:
         return Identity(name, server, boot, network)
@@ -107,11 +107,16 @@ def identify(
     return Identity(hashlib.sha256(material).hexdigest()[:16], server, boot, network, shared)
 
 
-def _shares(pid: int, descriptors: Iterable[int]) -> bool:
-    """Tell whether process *pid* has one of our sockets open too."""
-    ours = {_link(Path(f"/proc/self/fd/{fd}")) for fd in descriptors} - {None}
+def links(descriptors: Iterable[int]) -> set[Path]:
+    """Return what this process's descriptors are open on."""
+    found = (_link(Path(f"/proc/self/fd/{fd}")) for fd in descriptors)
+    return {link for link in found if link is not None}
+
+
+def has_one(pid: int, wanted: set[Path]) -> bool:
+    """Tell whether process *pid* has one of these open; False where it may not be looked into."""
     try:
-        return any(_link(entry) in ours for entry in Path(f"/proc/{pid}/fd").iterdir())
+        return any(_link(entry) in wanted for entry in Path(f"/proc/{pid}/fd").iterdir())
     except OSError:
         return False
 

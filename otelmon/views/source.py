@@ -25,7 +25,7 @@ class Source(Protocol):
         """Return what the keeper said last; None before its first sample."""
 
     def draining(self) -> bool:
-        """Tell whether this process is about to end."""
+        """Tell whether the server is about to end, as far as this process knows."""
 
     def port(self) -> Mapping[str, object]:
         """Say how the metrics port does: its state, and what goes with that."""

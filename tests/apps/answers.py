@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import otelmon.stack
@@ -81,6 +82,18 @@ def _slow(
     _wait(float(argument))
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"slow"]
+
+
+def _hold(
+    environ: WSGIEnvironment, start_response: StartResponse, argument: str
+) -> Iterable[bytes]:
+    """Wait until the file with the argument's name exists, a minute at the most."""
+    set_route(environ, "/hold/<file>")
+    until = time.monotonic() + 60
+    while not Path(f"/{argument}").exists() and time.monotonic() < until:
+        _wait(0.02)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"held"]
 
 
 def _stream(
@@ -159,6 +172,7 @@ _ANSWERS: dict[str, Callable[[WSGIEnvironment, StartResponse, str], Iterable[byt
     "ok": _ok,
     "status": _status,
     "slow": _slow,
+    "hold": _hold,
     "stream": _stream,
     "endless": _endless,
     "raise": _raise,

@@ -1,0 +1,67 @@
+"""A request that is in flight for as long as a test looks, at a worker of the test's choice."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import psutil
+
+from tests.waiting import until
+
+
+if TYPE_CHECKING:
+    from tests.gunicorn_server import Answer, Gunicorn
+
+
+class Flight:
+    """One request, answered at the end of the block or at `land`; a context manager."""
+
+    def __init__(self, server: Gunicorn, worker: psutil.Process) -> None:
+        """Describe the request."""
+        self.answer: Answer | None = None
+        self._server, self._worker = server, worker
+        self._end = server.directory / f"end-{id(self)}"
+        self._client = threading.Thread(target=self._send)
+
+    def __enter__(self) -> Self:
+        """Send it, and wait until *worker* has it."""
+        with self._server.only(self._worker):
+            self._client.start()
+            assert until(self._accepted), self._server.log
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Have it answered, if it still can be."""
+        self.land()
+
+    def land(self) -> None:
+        """Have it answered, and wait for the answer, which may never come."""
+        self._end.touch()
+        self._client.join()
+
+    def kill(self) -> None:
+        """Kill the worker that has it, and wait until the kernel has taken back its locks.
+
+        That is a moment later than the process is seen as a zombie: all of its threads must end.
+        """
+        self._worker.kill()
+        assert until(lambda: f" {self._worker.pid} " not in Path("/proc/locks").read_text())
+
+    @property
+    def landed(self) -> bool:
+        """Tell whether its answer is here."""
+        return self.answer is not None
+
+    def _send(self) -> None:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            self.answer = self._server.get(f"/hold{self._end}", timeout=60)
+
+    def _accepted(self) -> bool:
+        return any(
+            each.status == psutil.CONN_ESTABLISHED and each.laddr.port == self._server.port
+            for each in self._worker.net_connections("tcp")
+        )

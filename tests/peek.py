@@ -1,0 +1,72 @@
+"""Looking into a running server's ledger from outside, by its bytes alone."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from otelmon import board
+from otelmon.ledger import layout
+
+
+if TYPE_CHECKING:
+    from otelmon.board import Published
+    from tests.gunicorn_server import Gunicorn
+
+
+class Board(NamedTuple):
+    """A state of the board, and how many there were before it."""
+
+    number: int
+    published: Published
+
+
+def ledger(server: Gunicorn) -> Path:
+    """Return the server's one ledger."""
+    (path,) = server.ledgers.glob("*.ledger")
+    return path
+
+
+def read_board(path: Path) -> Board | None:
+    """Return the newest state of the board, None if there is none or it was overtaken."""
+    with path.open("rb") as file:
+        words = memoryview(os.pread(file.fileno(), layout.PAGE, 0)).cast("Q")
+        number = words[layout.HEADER_BOARD]
+        at = layout.BOARD_AT + number % 2 * layout.BOARD_BUFFER
+        length, crc = memoryview(os.pread(file.fileno(), 16, at)).cast("Q")
+        payload = os.pread(file.fileno(), length, at + 16)
+    if number == 0 or zlib.crc32(payload) != crc:
+        return None
+    return Board(number, board._decode(payload))
+
+
+def holders(path: Path) -> set[int]:
+    """Return the processes that hold a lock on all of a file, as the kernel lists them."""
+    inode = f":{path.stat().st_ino}"
+    lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    # A process that waits for the lock has an arrow in the second column.
+    return {int(line[4]) for line in lines if line[1] == "FLOCK" and line[5].endswith(inode)}
+
+
+def duty(server: Gunicorn) -> set[int]:
+    """Return the keepers."""
+    return holders(ledger(server).with_suffix(".duty"))
+
+
+def served(server: Gunicorn) -> set[int]:
+    """Return who serves the metrics port."""
+    return server.listeners().get(server.metrics_port, set())
+
+
+def figures(server: Gunicorn) -> dict[str, Any] | None:
+    """Return `/api/metrics` of the metrics port; None if for the moment nobody serves it."""
+    answer = server.try_ops("/api/metrics")
+    return None if answer is None or answer.status != 200 else answer.json()
+
+
+def workers(server: Gunicorn, name: str) -> Any:  # noqa: ANN401 - as the JSON has it
+    """Return a figure of the workers, as the metrics port says."""
+    found = figures(server)
+    return None if found is None else found["workers"][name]
