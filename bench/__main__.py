@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 
-NAMES = ("request", "record", "scrape", "death", "views", "gunicorn", "memory", "idle")
+NAMES = ("request", "parts", "record", "scrape", "death", "views", "gunicorn", "memory", "idle")
 """In this order; the module is NAME_cost"""
 _COMPARED = (
     "gunicorn",
