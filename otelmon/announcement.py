@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from otelmon.middleware.routes import flask
 
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from otelmon.settings import Settings
 
 
-log = logging.getLogger("otelmon")
-
 # Read by parts that this version does not have, so whoever sets one of them waits for nothing.
 _IDLE: Final = (
     "DB_POOL_SIZE",
@@ -29,7 +26,19 @@ _IDLE: Final = (
 )
 
 
-def announce(settings: Settings, paths: Sequence[str], apps: Iterable[WSGIApplication]) -> None:
+class Log(Protocol):
+    """Where to say it: a logging.Logger, or gunicorn's."""
+
+    def info(self, message: str, /, *args: object) -> None:
+        """Say what is as it should be."""
+
+    def warning(self, message: str, /, *args: object) -> None:
+        """Say what somebody should look at."""
+
+
+def announce(
+    settings: Settings, paths: Sequence[str], apps: Iterable[WSGIApplication], *, log: Log
+) -> None:
     """Say what answers at *paths* before each of *apps*, and what there is to know about it."""
     port = (
         f"{settings.prometheus_host}:{settings.prometheus_port}"

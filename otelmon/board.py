@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Final
 
 from otelmon.errors import LedgerError
@@ -58,6 +58,9 @@ class Published:
     """Connections that wait to be accepted; null where the system does not tell"""
 
 
+_FIELDS: Final = frozenset(each.name for each in fields(Published))
+
+
 def publish(segment: Segment, published: Published) -> None:
     """Write the next state of the board; only the keeper may.
 
@@ -94,6 +97,7 @@ def read(segment: Segment) -> Published | None:
 
 
 def _decode(payload: bytes) -> Published:
-    fields = json.loads(payload)
-    fields["points"] = tuple(Point(**point) for point in fields["points"])
-    return Published(**fields)
+    # A keeper of another version, during an upgrade, may know more.
+    known = {name: value for name, value in json.loads(payload).items() if name in _FIELDS}
+    known["points"] = tuple(Point(**point) for point in known["points"])
+    return Published(**known)

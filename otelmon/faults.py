@@ -58,4 +58,5 @@ def forget() -> None:
     _faults.clear()
 
 
-os.register_at_fork(after_in_child=forget)
+if hasattr(os, "register_at_fork"):  # Windows has no forks
+    os.register_at_fork(after_in_child=forget)

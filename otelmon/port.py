@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("otelmon")
 
 _THREADS: Final = 4
+_MAX_BODY_BYTES: Final = 16 * 1024
 _FIRST_RETRY_SECONDS: Final = 1.0
 _LAST_RETRY_SECONDS: Final = 30.0
 # How long answers that are being given may take once the port is to be closed.
@@ -124,7 +125,12 @@ class Service:
 
         try:
             server = create_server(
-                self._app, map=self._map, sockets=[self._listener], threads=_THREADS
+                self._app,
+                map=self._map,
+                sockets=[self._listener],
+                threads=_THREADS,
+                # Nothing here reads a body; waitress would take one of 1 GB to disk.
+                max_request_body_size=_MAX_BODY_BYTES,
             )
             with self._lock:
                 self._server, ending = server, self._ending

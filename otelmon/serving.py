@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from otelmon.settings import Settings
 
 
-log = logging.getLogger("otelmon")
-
 # How long a forked child is looked at for becoming a gunicorn worker: it does so at its boot.
 _WATCH_SECONDS: Final = 30.0
 _WATCH_PAUSE: Final = 0.05
@@ -63,6 +61,12 @@ class Serving:
         self._sockets: set[Path] = set()
         self.keeper: Keeper | None = None
         self.begun = False
+        self._is_below_worker = False
+
+    @property
+    def log(self) -> Any:  # noqa: ANN401 - gunicorn has no types
+        """Return where a server's operator looks: gunicorn's own log, else a logger."""
+        return logging.getLogger("otelmon") if self._worker is None else self._worker.log
 
     def watch(self) -> None:
         """Serve at once if this process is a gunicorn worker."""
@@ -76,8 +80,11 @@ class Serving:
         was wrapped in the arbiter.
         """
         if self.begun:
-            # A child of a worker is none; should it serve all the same, its first request tells.
-            self.begun = False
+            # A child of a worker is none, nor are its children; should one serve all the same, its
+            # first request tells.
+            self.begun, self._is_below_worker = False, True
+        elif self._is_below_worker:
+            return
         elif "gunicorn.workers.base" in sys.modules:
             threads.start(self._watch)
 

@@ -11,7 +11,7 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from otelmon import board
+from otelmon import board, faults
 from otelmon.announcement import announce
 from otelmon.keeper import Keeper
 from otelmon.ledger.ledger import Ledger
@@ -59,7 +59,7 @@ class Instance:
     def announce(self) -> None:
         """Log once per instance what is mounted where, and what stands open."""
         paths = {path for app in self.apps for path in OpsApp(self, fallback=app).paths}
-        announce(self.settings, sorted(paths), self.apps)
+        announce(self.settings, sorted(paths), self.apps, log=self.serving.log)
 
     def reading(self) -> Reading | None:
         """Return what all processes have counted."""
@@ -80,9 +80,11 @@ class Instance:
 
     def forget(self) -> None:
         """Leave to the parent what is the parent's, in a forked child."""
-        self.ledger.forget()
-        self.keeper.forget()
-        self.serving.forget()
+        for part in (self.ledger.forget, self.keeper.forget, self.serving.forget):
+            try:
+                part()
+            except Exception as error:  # noqa: BLE001 - the other parts must forget too
+                faults.report("fork", error)
         self.serving.watch_child()
 
 
@@ -127,7 +129,8 @@ def _follow_forks() -> None:
         if _instance is not None:
             _instance.forget()
 
-    os.register_at_fork(after_in_child=forget)
+    if hasattr(os, "register_at_fork"):  # Windows has no forks
+        os.register_at_fork(after_in_child=forget)
 
 
 def monitor(app: WSGIApplication, settings: Settings | None = None) -> Monitor:

@@ -36,7 +36,7 @@ def warnings(
 ) -> list[str]:
     """Return the warnings of one announcement."""
     with caplog.at_level(logging.INFO, "otelmon"):
-        announce(settings, paths, apps)
+        announce(settings, paths, apps, log=logging.getLogger("otelmon"))
     return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
 
 

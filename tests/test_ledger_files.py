@@ -79,14 +79,24 @@ def test_a_directory_is_made_for_its_user_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE(place.stat().st_mode) == 0o700
 
 
-@pytest.mark.parametrize("mode", [0o777, 0o750, 0o701])
-def test_a_directory_that_others_may_enter_is_closed_to_them(tmp_path: Path, mode: int) -> None:
-    """A directory of ours that was left open is made private before anything is put there."""
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o770, 0o702])
+def test_a_directory_that_others_can_write_to_is_refused(tmp_path: Path, mode: int) -> None:
+    """Somebody who names /tmp gets a reason, and /tmp keeps its mode."""
     tmp_path.chmod(mode)
+
+    with pytest.raises(LedgerError, match="Others can write"):
+        prepare(tmp_path)
+
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == mode
+
+
+def test_a_directory_that_others_can_read_is_used_as_it_is(tmp_path: Path) -> None:
+    """The files in it are private by themselves."""
+    tmp_path.chmod(0o755)
 
     prepare(tmp_path)
 
-    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
 
 
 def test_a_planted_link_is_no_directory(tmp_path: Path) -> None:

@@ -183,7 +183,7 @@ def test_where_no_new_file_can_be_had_the_old_memory_is_used_on(tmp_path: Path) 
 
 
 def test_a_new_series_of_a_process_that_lost_its_file_harms_nobody(tmp_path: Path) -> None:
-    """While it has no file, what is new is counted as overflow, and known series go on."""
+    """While it has no file, known series and new ones go on in the memory of the old one."""
     place = tmp_path / "place"
     with _worker(place) as worker:
         worker.call(Recorder.serve, "/known")
@@ -194,7 +194,7 @@ def test_a_new_series_of_a_process_that_lost_its_file_harms_nobody(tmp_path: Pat
         worker.call(Recorder.serve, "/known", 2)
         worker.call(Recorder.serve, "/new", 4)
 
-        assert requests(worker.call(Recorder.read)) == {"/known": 3, "None": 4}
+        assert requests(worker.call(Recorder.read)) == {"/known": 3, "/new": 4}
 
 
 # -- without a slot ------------------------------------------------------------------------------

@@ -202,12 +202,12 @@ def test_a_removed_file_of_a_full_file_system_costs_nobody_his_counts(small: Pat
         worker.call(Recorder.serve, "/", 2)
         worker.call(Recorder.serve, "/new", 1)
         reading = worker.call(Recorder.read)
-        assert (requests(reading), reading.complete) == ({"/": 5, "None": 1}, False)
+        assert (requests(reading), reading.complete) == ({"/": 5, "/new": 1}, False)
 
         leave(small, ENOUGH)
         worker.call(_beat_now)
         reading = worker.call(Recorder.read)
-        assert (requests(reading), reading.complete) == ({"/": 5, "None": 1}, True)
+        assert (requests(reading), reading.complete) == ({"/": 5, "/new": 1}, True)
 
 
 def _beat_now(recorder: Recorder) -> None:

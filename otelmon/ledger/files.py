@@ -49,7 +49,10 @@ def first_usable(places: Iterable[Path]) -> Path:
 
 
 def prepare(place: Path) -> None:
-    """Make *place* a directory of mode 0700 that this user owns, or raise."""
+    """Make *place* a directory of mode 0700, or raise if it is one that others can write to.
+
+    What is there already keeps its mode: it may be anything that a user named.
+    """
     place.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
         place.mkdir(mode=0o700)
@@ -58,8 +61,11 @@ def prepare(place: Path) -> None:
         found = os.fstat(fd)
         if found.st_uid != os.geteuid():
             raise LedgerError(f"The directory belongs to user {found.st_uid}, not to this one.")
-        if stat.S_IMODE(found.st_mode) & 0o077:
-            os.fchmod(fd, 0o700)
+        if stat.S_IMODE(found.st_mode) & 0o022:
+            raise LedgerError(
+                f"Others can write to the directory, whose mode is "
+                f"{stat.S_IMODE(found.st_mode):04o}; give one of this user's own."
+            )
         if os.statvfs(fd).f_flag & os.ST_RDONLY or not os.access(place, os.W_OK):
             raise LedgerError("The directory cannot be written to.")
     finally:

@@ -14,7 +14,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from otelmon.ledger import sockets
+from otelmon.ledger import layout, sockets
 
 
 if TYPE_CHECKING:
@@ -98,12 +98,17 @@ def identify(
     # A worker that gave up its rights may not look into its parent, so it is not asked to.
     pid = parent if worker or has_one(parent, links(descriptors)) else os.getpid()
     server = Process(pid, start_time(pid) or 0)
+    if not network:
+        # No Linux: what is shared there has no locks that tell who lives.
+        return None
     if name is not None:
-        return Identity(name, server, boot, network)
-    if not cookies or not network:
+        return Identity(f"{name}-{layout.LAYOUT:016x}", server, boot, network)
+    if not cookies:
         return None
     names = cookies if shared else [f"{server.pid} {server.start}".encode()]
-    material = b"".join([boot, network.to_bytes(8, "little"), *names])
+    # With the layout, so that the processes of an upgrade each have a file that they can read.
+    numbers = (number.to_bytes(8, "little") for number in (network, layout.LAYOUT))
+    material = b"".join([boot, *numbers, *names])
     return Identity(hashlib.sha256(material).hexdigest()[:16], server, boot, network, shared)
 
 

@@ -33,6 +33,7 @@ import zlib
 from typing import Final, NamedTuple
 
 from otelmon.errors import LedgerError
+from otelmon.ledger import requests
 
 
 MAGIC: Final = b"otelmon\n"
@@ -95,7 +96,9 @@ _RECORD = struct.Struct("=II")
 
 def _layout_hash() -> int:
     numbers = (VERSION, KEYS_AT, BOARD_AT, SLOTS_AT, SLOTS, COUNTS_AT, VALUES_AT, SLOT_BYTES)
-    digest = hashlib.sha256(repr((numbers, struct.calcsize("P"), struct.pack("=H", 1))).encode())
+    machine = (struct.calcsize("P"), struct.pack("=H", 1))
+    # A slot is settled by the requests' instruments, so processes that share it mean the same ones.
+    digest = hashlib.sha256(repr((numbers, machine, requests.ALL)).encode())
     return int.from_bytes(digest.digest()[:8], "little")
 
 

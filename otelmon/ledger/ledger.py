@@ -89,10 +89,11 @@ class Ledger:
         return hold.pen
 
     def _claim_at(self, home: Home, capacity: int) -> Hold:
-        if self._hold is not None:
-            # A forked child's inherited one, or one whose file was removed: its memory can be read
-            # until there is another.
-            self._hold.segment.close()
+        old = self._hold
+        if old is not None and old.pen is None:
+            # A forked child's, inherited: closed later, it would take the child's new locks along.
+            old.segment.close()
+            old = None
         with opened(*home) as segment:
             try:
                 hold = self._claim(segment, capacity)
@@ -102,6 +103,9 @@ class Ledger:
             server = home.identity.server
             segment.header[layout.HEADER_SERVER_PID] = server.pid
             segment.header[layout.HEADER_SERVER_START] = server.start
+        if old is not None and not segment.has_locks_of(old.segment):
+            # Not before: while no other file can be had, readers are to see who lives in this one.
+            old.segment.close()
         return hold
 
     def _claim(self, segment: Segment, capacity: int) -> Hold:

@@ -9,9 +9,9 @@ is opened once per process and never by anything else.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import struct
+import sys
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +19,9 @@ from otelmon.errors import LedgerError
 from otelmon.ledger.files import open_private
 from otelmon.threads import Alarm
 
+
+if sys.platform != "win32":  # where nothing is shared, and this module only imported
+    import fcntl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -76,8 +79,9 @@ class RangeLocks:
 
     def close(self) -> None:
         """Give everything back."""
-        os.close(self._fd)
-        self._fd = _CLOSED
+        # The number first: once closed it may belong to a file of the application's.
+        fd, self._fd = self._fd, _CLOSED
+        os.close(fd)
 
 
 class Lease:

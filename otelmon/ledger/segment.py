@@ -121,6 +121,10 @@ class Segment:
         """Tell whether the memory's file was removed, or another lies in its place."""
         return False
 
+    def has_locks_of(self, other: Segment) -> bool:  # noqa: ARG002 - it has none
+        """Tell whether closing *other* would drop this one's locks: they are of one file."""
+        return False
+
     def close(self) -> None:
         """Give the slots back; the memory can still be read, and goes with its last view."""
 
@@ -229,14 +233,24 @@ class SharedSegment(Segment):
             return True
         return not (stat.S_ISREG(found.st_mode) and os.path.samestat(found, os.fstat(self._fd)))
 
+    def has_locks_of(self, other: Segment) -> bool:
+        """Compare the files of the locks."""
+        return isinstance(other, SharedSegment) and other.locks_inode == self.locks_inode
+
+    @property
+    def locks_inode(self) -> int:
+        """Return what tells the file of the locks from another one of its name."""
+        return self._locks.inode
+
     def close(self) -> None:
         """Let go of every lock."""
         if self._fd != _CLOSED:
             for number in range(min(self.header[layout.HEADER_SLOTS_USED], layout.SLOTS)):
                 self.slot(number)  # so that it can be read on
+            # The number first: once closed it may belong to a file of the application's.
+            fd, self._fd = self._fd, _CLOSED
             self._locks.close()
-            os.close(self._fd)
-            self._fd = _CLOSED
+            os.close(fd)
 
 
 def _view(slot: memoryview) -> SlotView:

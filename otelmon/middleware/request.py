@@ -280,10 +280,10 @@ class Request:
                 self._book_arrival(counts, cells)
         except Exception as error:  # noqa: BLE001 - the response is sent; only the figure is lost
             faults.report("request_end", error)
+        finally:
             if cells is None:
                 # Or it would be in flight for ever.
                 pen.counts[LANE_LOST] += 1
-        finally:
             pen.live.pop(self._start, None)
 
     def _book_arrival(self, counts: memoryview, cells: Cells) -> None:
