@@ -315,6 +315,21 @@ def test_while_another_process_appends_for_long_a_series_is_not_waited_for(tmp_p
     segment.close()
 
 
+def test_a_series_that_another_process_placed_needs_no_lock(tmp_path: Path) -> None:
+    """It is found while a third process holds the lock, and in the while after that."""
+    segment = SharedSegment(tmp_path / "one.ledger", header=layout.Header(1, bytes(16), 0))
+    ours, theirs = _keys(segment), _keys(segment)
+    placed = theirs.place(HITS, _route("/known"))
+    with Child(lambda: _holding(tmp_path / "one.slots")):
+        assert ours.place(HITS, _route("/known")) == placed
+        assert ours.place(HITS, _route("/new")) is None
+    later = theirs.place(HITS, _route("/later"))
+
+    assert later is not None
+    assert ours.place(HITS, _route("/later")) == later
+    segment.close()
+
+
 def _holding(path: Path) -> RangeLocks:
     locks = RangeLocks(path)
     assert locks.take(layout.SLOTS)

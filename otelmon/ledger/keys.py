@@ -134,7 +134,9 @@ class Keys:
             LedgerError, OSError: there is no more space.
         """
         with self._changing() as alone:
-            # Another thread may just have placed it.
+            if alone:
+                # Mostly another process or thread has met it before, and to read needs no lock.
+                self._catch_up()
             found = self._table.find(instrument, attributes)
             if found is not None or not alone or self._full(instrument, attributes):
                 return found
