@@ -141,8 +141,8 @@ def gone(pids: set[int]) -> bool:
     return not any(psutil.pid_exists(pid) for pid in pids)
 
 
-def test_at_no_moment_are_there_two_keepers(tmp_path: Path) -> None:
-    """While workers are killed one after the other, the kernel never shows two holders."""
+def test_every_keeper_that_is_killed_is_followed_by_one(tmp_path: Path) -> None:
+    """Six keepers are killed in a row; after each there is one other holder of the duty."""
     with Gunicorn(tmp_path, env=OFTEN) as server:
         server.wait_for_workers()
         seen: set[int] = set()
