@@ -16,6 +16,7 @@ from otelmon.views.prometheus import PrometheusPage
 from otelmon.views.readyz import readyz
 from otelmon.views.recommendations import recommendations
 from otelmon.views.response import Response, refusal
+from otelmon.views.source import Source
 
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
     from otelmon.settings import Settings
-    from otelmon.views.source import Source
 
 
 View = Callable[["WSGIEnvironment"], Response]
@@ -32,7 +32,9 @@ View = Callable[["WSGIEnvironment"], Response]
 PROMETHEUS: Final = "/metrics"
 
 
-_VIEWS: Final[Mapping[str, Callable[[Source, WSGIEnvironment], Response]]] = {
+_OfSource = Callable[[Source, "WSGIEnvironment"], Response]
+
+_VIEWS: Final[Mapping[str, _OfSource]] = {
     "/health": health,
     "/livez": livez,
     "/readyz": readyz,
