@@ -192,6 +192,21 @@ def test_another_pen_is_followed() -> None:
     assert faults.seen() == {}
 
 
+def test_a_slot_that_was_given_back_is_written_no_more() -> None:
+    """What is in flight when the ledger is closed ends without a store: another owns the slot."""
+    measured = Measured(answering(lambda: Closing([b"x"])))
+    begun: Any = measured.app(environ(), lambda *_: lambda _: None)
+    assert measured.ledger.pen is not None
+    counts = measured.ledger.pen.counts
+    before = bytes(counts)
+
+    measured.ledger.close()
+    begun.close()
+
+    assert bytes(counts) == before
+    assert faults.seen() == {}
+
+
 def test_threads_lose_nothing() -> None:
     """Requests of eight threads at once are all counted, with all their bytes."""
     measured = Measured(answering(lambda: [b"ab", b"c"]))

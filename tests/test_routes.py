@@ -12,8 +12,8 @@ import pytest
 
 from otelmon import Settings, faults, monitor, set_route
 from otelmon.ledger.requests import RESPONSE_SIZE
+from otelmon.middleware.routes import ROUTE, matched
 from otelmon.middleware.routes import flask as flask_routes
-from otelmon.middleware.routes import matched
 from tests.apps.bodies import PlannedError, answering
 from tests.apps.flask_shop import create_app
 from tests.booked import Booked
@@ -223,6 +223,15 @@ def test_set_route_goes_before_the_framework_s() -> None:
     measured.ask(environ(path="/raw/x"))
 
     assert measured.row().route == "/mine"
+
+
+def test_the_last_route_wins() -> None:
+    """An application that knows better by and by names the route again."""
+    request = environ()
+    set_route(request, "/guess")
+    set_route(request, "/sure")
+
+    assert request[ROUTE] == "/sure"
 
 
 @pytest.mark.parametrize(

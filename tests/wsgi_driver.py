@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -193,13 +194,15 @@ class Measured:
     ) -> None:
         """Measure *app*; *around* stands between the server and the measuring."""
         self.ledger = Ledger(series_limit=series_limit)
+        self._lock = threading.Lock()
         options.setdefault("serve", self.serve_alone)
         self.metrics = RequestMetrics(app, ledger=self.ledger, **options)
         self.app = around(self.metrics)
 
     def serve_alone(self) -> Pen:
-        """Have memory of its own from the first request on."""
-        return self.ledger.serve_alone()
+        """Have memory of its own from the first request on, whichever thread's that is."""
+        with self._lock:
+            return self.ledger.pen or self.ledger.serve_alone()
 
     def ask(self, request: WSGIEnvironment | None = None, *, patience: int | None = None) -> Seen:
         """Serve one request."""
