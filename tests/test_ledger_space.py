@@ -13,11 +13,11 @@ import pytest
 from otelmon import board, faults
 from otelmon.board import Published
 from otelmon.errors import LedgerError
-from otelmon.ledger.instrument import OVERFLOW
+from otelmon.ledger.instrument import OVERFLOW, Instrument
 from otelmon.ledger.ledger import Ledger
 from otelmon.ledger.requests import DURATION
 from tests.forks import Child, forked
-from tests.recorder import COUNTER, GAUGE, Recorder, figures, requests, this_instance
+from tests.recorder import GAUGE, Recorder, figures, requests, this_instance
 from tests.tmpfs import leave, mounted
 
 
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 
 
 PAGES = 1024
-# More than a process needs that has 500 routes, a gauge and a board.
-ENOUGH = 80
+# More than one process needs that does everything.
+ENOUGH = 90
+ROUTES = 40
+WIDE = Instrument("test.wide", "histogram", "1", "Lanes.", tuple(map(float, range(2000))))
 
 
 @pytest.fixture
@@ -231,12 +233,15 @@ class _Anything(Recorder):
             self.ledger.serve_alone()
 
     def do_everything(self) -> tuple[int, int]:
-        """Count 500 requests on 500 routes and something else; return what is read of them."""
-        for number in range(500):
+        """Count requests on many routes, and beside them what takes much space; return what is read.
+
+        Names and lanes grow over several pages and steps.
+        """
+        for number in range(ROUTES):
             self.serve(f"/{number}")
-        counter = self.ledger.series(COUNTER, ())
-        if counter is not None:
-            self.pen.add([(counter.base, 1)])
+            wide = self.ledger.series(WIDE, (("number", number // 4),))
+            if wide is not None:
+                self.pen.add([(wide.base + WIDE.counts - 1, 1)])
         gauge = self.ledger.series(GAUGE, ())
         if gauge is not None:
             self.pen.values[gauge.base] = 1.0
@@ -263,11 +268,11 @@ def test_nobody_dies_at_any_level(small: Path, part: int) -> None:
         leave(small, pages)
         with Child(lambda: _Anything(place)) as first:  # noqa: B023 - it is called at once
             done = first.call(_Anything.do_everything)
-            assert done == (500, 0)
+            assert done == (ROUTES, 0)
             with Child(lambda: _Anything(place)) as second:  # noqa: B023 - as above
                 finished, lost = second.call(_Anything.do_everything)
-                assert (finished, lost) in {(500, 0), (1000, 0)}
-                assert first.call(Recorder.read).finished in {500, 1000}
+                assert (finished, lost) in {(ROUTES, 0), (2 * ROUTES, 0)}
+                assert first.call(Recorder.read).finished in {ROUTES, 2 * ROUTES}
             overflows.append(first.call(_Anything.has_overflow))
         for path in place.iterdir():
             path.unlink()
