@@ -44,7 +44,9 @@ class Plan:
     has_load: bool = True
     seconds: float = DEFAULT_SECONDS
     rate: float = DEFAULT_RATE
-    boot_seconds: float = 20.0
+    # Patience costs nothing: a server that ends is noticed at once. With nothing compiled yet, a
+    # busy small machine takes more than 20.
+    boot_seconds: float = 60.0
     # Seconds of load before its first figures are told: by default the keeper closes its first full
     # interval after 12.
     figures_after: float = 13.0
