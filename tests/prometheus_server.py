@@ -1,0 +1,141 @@
+"""A real Prometheus that scrapes what a test names: started on a free port, asked by its own API."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlencode
+
+from tests.gunicorn_server import ask, free_port
+from tests.waiting import until
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+# The first scrape comes 5 s after the start, whatever the interval.
+FIRST_SCRAPE = 30.0
+
+
+@dataclass(frozen=True)
+class Target:
+    """What to scrape, with more of a scrape's configuration in *options*."""
+
+    port: int
+    path: str = "/metrics"
+    options: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One element of a query's result."""
+
+    labels: Mapping[str, str]
+    value: float
+
+
+class Prometheus:
+    """One running Prometheus; a context manager. *targets* are by the name of their job."""
+
+    def __init__(self, directory: Path, targets: Mapping[str, Target]) -> None:
+        """Describe it; entering the context starts it."""
+        self.port = free_port()
+        self._jobs = set(targets)
+        self._directory = directory
+        self._log = directory / "prometheus.log"
+        self._config = directory / "prometheus.yml"
+        # JSON is YAML as well.
+        self._config.write_text(json.dumps(_config(targets)))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        """Start it, and wait until its API answers; the first sample comes some seconds later."""
+        command = [
+            *("prometheus", f"--config.file={self._config}"),
+            f"--storage.tsdb.path={self._directory / 'data'}",
+            f"--web.listen-address=127.0.0.1:{self.port}",
+        ]
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            assert until(self._is_ready, 20), self.log
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """End it."""
+        self._end()
+
+    def _end(self) -> None:
+        assert self._process is not None
+        self._process.terminate()
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(10)
+
+    def _is_ready(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, self.log
+        with contextlib.suppress(OSError):
+            return ask(self.port, "/-/ready").status == 200
+        return False
+
+    @property
+    def log(self) -> str:
+        """Return all that it has logged so far."""
+        return self._log.read_text()
+
+    def api(self, path: str, **parameters: str) -> Any:  # noqa: ANN401 - whatever it is
+        """Ask `/api/v1/` and return the data of the answer."""
+        answer = ask(self.port, f"/api/v1/{path}?{urlencode(parameters)}").json()
+        assert answer["status"] == "success", answer
+        return answer["data"]
+
+    def query(self, expression: str, at: float | None = None) -> list[Sample]:
+        """Evaluate an expression that gives a vector, as of now or the Unix time *at*."""
+        moment = {} if at is None else {"time": f"{at:.3f}"}
+        data = self.api("query", query=expression, **moment)
+        assert data["resultType"] == "vector", data
+        return [Sample(each["metric"], float(each["value"][1])) for each in data["result"]]
+
+    def number(self, expression: str, at: float | None = None) -> float | None:
+        """Evaluate an expression that gives one sample at most."""
+        found = self.query(expression, at)
+        assert len(found) <= 1, found
+        return found[0].value if found else None
+
+    def scraped(self, *, after: float = 0.0, jobs: set[str] | None = None) -> bool:
+        """Tell whether the last scrape of all *jobs*, every one by default, was well and *after*."""
+        found = self.query(f"up == 1 and timestamp(up) > {after:.3f}")
+        return (self._jobs if jobs is None else jobs) <= {each.labels["job"] for each in found}
+
+    def wait_for_scrapes(self, jobs: set[str] | None = None) -> float:
+        """Wait for a scrape of each of the *jobs* from now on; return a time after them."""
+        now = time.time_ns() / 1e9
+        assert until(lambda: self.scraped(after=now, jobs=jobs), FIRST_SCRAPE, every=0.05), self.log
+        return time.time_ns() / 1e9
+
+
+def _config(targets: Mapping[str, Target]) -> dict[str, object]:
+    # A scrape may take as long as the pause between two: half a second, also on a busy machine.
+    return {
+        "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms"},
+        "scrape_configs": [
+            {
+                "job_name": job,
+                "metrics_path": target.path,
+                "static_configs": [{"targets": [f"127.0.0.1:{target.port}"]}],
+                **target.options,
+            }
+            for job, target in targets.items()
+        ],
+    }
