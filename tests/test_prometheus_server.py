@@ -88,7 +88,8 @@ def test_an_increase_is_seen_from_the_first_error_on(site: Site) -> None:
     """`increase()` over the traffic sees the first errors of a known type, as it began at 0."""
     increase = f'increase(app_errors_total{{job="app", type="http_503"}}[{site.window}])'
 
-    assert site.number(increase) == pytest.approx(6, rel=0.2)
+    # PromQL extrapolates to the ends of the window.
+    assert site.number(increase) == pytest.approx(6, rel=0.4)
 
 
 @pytest.mark.parametrize("job", JOBS)
