@@ -35,17 +35,20 @@ _WATCH_PAUSE: Final = 0.05
 
 
 def gunicorn_worker() -> Any | None:  # noqa: ANN401 - gunicorn has no types
-    """Return gunicorn's worker object if this process is one of its workers.
+    """Return gunicorn's worker object if this process is one of its workers."""
+    worker = _nearest_worker()
+    return worker if worker is not None and worker.pid == os.getpid() else None
+
+
+def _nearest_worker() -> Any | None:  # noqa: ANN401 - as above
+    """Return the worker that this process is or comes from.
 
     A worker installs one of its methods as the handler of SIGTERM before it imports the
-    application, whatever its class and configuration. What it forks inherits the handler, and is
-    no worker.
+    application, whatever its class and configuration; what it forks inherits the handler.
     """
     base = sys.modules.get("gunicorn.workers.base")
     owner = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
-    if base is None or not isinstance(owner, base.Worker):
-        return None
-    return owner if owner.pid == os.getpid() else None
+    return owner if base is not None and isinstance(owner, base.Worker) else None
 
 
 class Serving:
@@ -61,7 +64,6 @@ class Serving:
         self._sockets: set[Path] = set()
         self.keeper: Keeper | None = None
         self.begun = False
-        self._is_below_worker = False
 
     @property
     def log(self) -> Any:  # noqa: ANN401 - gunicorn has no types
@@ -77,15 +79,10 @@ class Serving:
         """After a fork: look whether this child becomes a worker, for as long as its boot takes.
 
         That is how workers are known before any request under `--preload`, where the application
-        was wrapped in the arbiter.
+        was wrapped in the arbiter. A child of a worker becomes none; should it serve all the same,
+        its first request tells.
         """
-        if self.begun:
-            # A child of a worker is none, nor are its children; should one serve all the same, its
-            # first request tells.
-            self.begun, self._is_below_worker = False, True
-        elif self._is_below_worker:
-            return
-        elif "gunicorn.workers.base" in sys.modules:
+        if "gunicorn.workers.base" in sys.modules and _nearest_worker() is None:
             threads.start(self._watch)
 
     def _watch(self) -> None:
@@ -110,6 +107,11 @@ class Serving:
 
     def _begin(self) -> None:
         self._worker = worker = gunicorn_worker()
+        if worker is None and "gunicorn.arbiter" in sys.modules:
+            # The arbiter, where an application that is preloaded may try itself out. After an
+            # upgrade it has listening sockets by then, and is no server for all that.
+            self._ledger.serve_alone()
+            return
         self._descriptors = (
             sockets.listening() if worker is None else [s.fileno() for s in worker.sockets]
         )
@@ -160,9 +162,9 @@ class Serving:
         return self.draining() and worker is not None and not has_one(worker.ppid, self._sockets)
 
     def forget(self) -> None:
-        """Be as new in a forked child, but for what `watch_child` wants to know."""
+        """Be as new in a forked child."""
         self._lock = threads.original(_thread, "RLock")()
-        self._worker, self._descriptors = None, []
+        self._worker, self._descriptors, self.begun = None, [], False
 
     def end(self) -> None:
         """Serve no longer."""

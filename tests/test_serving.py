@@ -70,29 +70,41 @@ def test_a_process_that_does_not_serve_holds_nothing(
     assert not (tmp_path / "ledger").exists()
 
 
-@pytest.mark.parametrize("worker_class", ["sync", "gthread", "gevent"])
-def test_the_arbiter_holds_what_it_would_hold_without_us(tmp_path: Path, worker_class: str) -> None:
-    """Under --preload, served or killed workers behind it, the arbiter has nothing more of ours."""
+@pytest.mark.parametrize(
+    ("worker_class", "app"),
+    [("sync", "plain"), ("gthread", "plain"), ("gevent", "plain"), ("sync", "warmed")],
+)
+def test_the_arbiter_holds_what_it_would_hold_without_us(
+    tmp_path: Path, worker_class: str, app: str
+) -> None:
+    """Under --preload, warmed or upgraded, the arbiter has nothing of ours, and workers have all."""
     found = []
     for disabled in ("true", "false"):
         directory = tmp_path / disabled
         directory.mkdir()
         with Gunicorn(
             directory,
+            app=f"tests.apps.{app}:app",
             workers=2,
             worker_class=worker_class,
             preload=True,
             env={"OTELMON_DISABLED": disabled},
         ) as server:
             assert until(lambda: len(server.workers()) == 2)
-            for _ in range(5):
-                assert server.get("/ok").status == 200
             if disabled == "false":
+                # Before any request.
                 server.wait_for_workers()
                 server.workers()[0].kill()
                 assert until(lambda: figure(server, "starts") == 3)
+                server.wait_for_workers()
+            server.upgrade()
+            assert until(lambda: len(server.workers()) == 2)
+            for _ in range(5):
+                assert server.get("/ok").status == 200
             arbiter = Inventory.of(server.pid)
             found.append(arbiter._replace(ports=(), files=tuple(map(_kind, arbiter.files))))
+            if disabled == "false":
+                server.wait_for_workers()
     assert found[0] == found[1]
     assert found[1].threads == 1
 
