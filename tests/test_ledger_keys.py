@@ -221,6 +221,17 @@ def test_lanes_of_a_process_that_was_killed_while_it_placed_stay_unused() -> Non
     assert placed.base == layout.FIRST_LANE + 17
 
 
+def test_a_record_of_another_kind_is_passed_over() -> None:
+    """What a later version may put into the table does not keep this one from reading on."""
+    segment = Segment()
+    segment.publish(layout.encode_record(b'["note","of","a","later","version"]'))
+
+    placed = _keys(segment).place(HITS, _route("/"))
+
+    assert placed is not None
+    assert _keys(segment).series() == [placed]
+
+
 def test_behind_a_damaged_record_nothing_is_placed_until_it_is_mended() -> None:
     """Readers know what stands before the damage; the table does not grow behind it."""
     segment = Segment()

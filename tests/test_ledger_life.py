@@ -13,7 +13,7 @@ from otelmon.ledger import layout
 from otelmon.ledger.ledger import Ledger
 from otelmon.ledger.locks import RangeLocks
 from tests.forks import Child, forked
-from tests.recorder import Recorder, figures, requests, this_instance, values
+from tests.recorder import COUNTER, Recorder, figures, requests, this_instance, values
 
 
 if TYPE_CHECKING:
@@ -205,7 +205,8 @@ class _Forking(Recorder):
             assert reading is not None
             assert requests(reading) == {"/": 5}
             assert [w.pid for w in reading.workers] == [os.getppid()]
-            assert self.ledger.series(layout, ()) is None  # type: ignore[arg-type] # no pen
+            assert self.ledger.series(COUNTER, ()) is None
+            self.ledger.close()
 
         thread = threading.Thread(target=use)
         thread.start()
@@ -286,6 +287,24 @@ def test_a_closed_ledger_leaves_its_slot_to_the_next(
         with worker() as next_:
             assert next_.call(Recorder.slot) == 1
             assert requests(next_.call(Recorder.read)) == {"/": 3}
+
+
+def test_a_ledger_that_is_closed_during_its_beat_harms_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that ends beats no more, whatever its thread was about to do."""
+    ledger = Ledger()
+    ledger.serve(tmp_path, this_instance())
+    assert ledger.segment is not None
+
+    def ended() -> bool:
+        ledger.close()
+        return False
+
+    monkeypatch.setattr(ledger.segment, "replaced", ended)
+    ledger.beat(draining=False)
+
+    assert ledger.pen is None
 
 
 def _close(recorder: Recorder) -> None:

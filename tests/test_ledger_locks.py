@@ -264,6 +264,19 @@ def test_a_lease_whose_file_was_removed_is_taken_anew(path: Path) -> None:
     first.give()
 
 
+def test_a_holder_whose_file_was_removed_makes_another(path: Path) -> None:
+    """Where nobody else was faster it has the duty again, by a lock that others see."""
+    lease = Lease(path)
+    assert lease.take()
+    path.unlink()
+
+    assert lease.take()
+    with Child(lambda: Lease(path)) as other:
+        assert not other.call(Lease.take)
+    lease.give()
+    lease.forget()
+
+
 def test_a_lease_that_cannot_be_locked_leaks_nothing(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -112,6 +112,14 @@ def test_the_oldest_request_in_flight_is_the_first_that_has_not_ended(pen: Pen) 
     assert pen.oldest() == 20
 
 
+def test_requests_that_never_end_are_not_remembered_for_ever(pen: Pen) -> None:
+    """Under a server that closes no body the ages are given up, and the memory with them."""
+    pen.live.update(dict.fromkeys(range(1, 20_000)))
+
+    assert pen.oldest() == 0
+    assert not pen.live
+
+
 def test_a_pen_that_was_laid_down_writes_nowhere(pen: Pen) -> None:
     """Who still holds it is harmless: any lane takes any store, and the slot stays as it was."""
     slot = pen.counts

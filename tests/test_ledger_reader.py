@@ -9,6 +9,7 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -169,6 +170,47 @@ def test_more_slots_than_there_are_are_not_read() -> None:
     process.segment._slots = dict.fromkeys(range(layout.SLOTS), process.segment.slot(0))
 
     assert process.read().worker_starts == layout.SLOTS
+
+
+def test_a_slot_without_lanes_reads_as_nothing() -> None:
+    """A damaged head shows no counts, and stops no reader."""
+    process = _Alone()
+    process.pen.add([(layout.LANE_STARTED, 3)])
+    process.pen.head[layout.HEAD_COUNTS] = 0
+
+    reading = process.read()
+
+    assert (reading.started, reading.in_flight, len(reading.workers)) == (0, 0, 1)
+
+
+class _Changing(Segment):
+    """A segment whose slot gets a new owner while it is read."""
+
+    changes = 0
+
+    def owned_by_another(self, number: int) -> bool:
+        """Have another owner the next time, as often as is wanted."""
+        if self.changes:
+            self.changes -= 1
+            self.slot(0).head[layout.HEAD_GENERATION] += 1
+            self.slot(0).counts[layout.LANE_STARTED] += 1
+        return True
+
+
+@pytest.mark.parametrize("changes", [1, 3, 1000])
+def test_a_slot_that_changes_its_owner_while_it_is_read_is_read_again(changes: int) -> None:
+    """What is shown is of one owner; a slot that changes without end stops nobody."""
+    segment = _Changing()
+    keys = Keys(segment, series_limit=1000)
+    slots.take_over(segment, keys, 0, capacity=0)
+    segment.changes = changes
+
+    reading = reader.read(segment, keys, own=None)
+
+    if changes < 1000:
+        assert (reading.worker_starts, reading.started) == (1 + changes, changes)
+    else:
+        assert reading.worker_starts > 1
 
 
 # -- many slots ----------------------------------------------------------------------------------

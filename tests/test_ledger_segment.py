@@ -87,8 +87,23 @@ def test_a_closed_ledger_can_be_read_as_far_as_it_was_used(path: Path) -> None:
     assert segment.slot(19).counts[0] == 1
     assert segment.replaced()
     assert not segment.owned_by_another(0)
+    with segment.appending() as alone:
+        assert not alone
     with pytest.raises(LedgerError, match="was closed by this process"):
         segment.slot(layout.SLOTS - 1)
+
+
+def test_two_maps_of_one_file_share_its_locks(path: Path) -> None:
+    """Closing one would drop the locks of the other, and it is known which."""
+    one, two = (SharedSegment(path, header=HEADER) for _ in range(2))
+    other = SharedSegment(path.with_name("other.ledger"), header=HEADER)
+
+    assert two.has_locks_of(one)
+    assert not other.has_locks_of(one)
+    assert not one.has_locks_of(Segment())
+    assert not Segment().has_locks_of(one)
+    for segment in (one, two, other):
+        segment.close()
 
 
 def _write(data: bytes, size: int = layout.FILE_BYTES) -> Callable[[Path], None]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import _socket
 import contextlib
+import errno
 import fcntl
 import os
 import socket
@@ -112,6 +114,24 @@ def test_sockets_that_do_not_tell_have_no_backlog(tmp_path: Path) -> None:
         assert sockets.backlog([unix.fileno()]) is None
     assert sockets.backlog([]) is None
     assert sockets.backlog([unix.fileno(), -1]) is None
+
+
+def test_a_socket_of_which_python_makes_no_object_tells_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A family that Python does not know has no cookie, and leaves no descriptor open."""
+
+    def unknown(**_: object) -> None:
+        raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+
+    with _tcp() as listener:
+        before = os.listdir("/proc/self/fd")  # noqa: PTH208 - names of descriptors, not paths
+        monkeypatch.setattr(_socket, "socket", unknown)
+
+        assert sockets.cookie(listener.fileno()) is None
+
+        monkeypatch.undo()
+        assert os.listdir("/proc/self/fd") == before  # noqa: PTH208 - as above
 
 
 @pytest.fixture(params=[None, 5.0], ids=["no-default-timeout", "default-timeout"])

@@ -278,7 +278,7 @@ def _durations(reading: Reading) -> dict[str, int]:
     }
 
 
-_SETTINGS = settings(max_examples=50, stateful_step_count=30, deadline=None)
+_SETTINGS = settings(max_examples=40, stateful_step_count=30, deadline=None)
 # The first failure will do: to look for a shorter one would take minutes.
 _UNTIL_RED = settings(_SETTINGS, phases=[Phase.generate], report_multiple_bugs=False, database=None)
 
