@@ -132,6 +132,9 @@ class Service:
                 # Nothing here reads a body; waitress would take one of 1 GB to disk.
                 max_request_body_size=_MAX_BODY_BYTES,
             )
+            # Scrapes that wait for one another are no news for the application's log.
+            server.task_dispatcher.queue_logger = logging.getLogger("otelmon.port.queue")
+            server.task_dispatcher.queue_logger.setLevel(logging.ERROR)
             with self._lock:
                 self._server, ending = server, self._ending
             if not ending:

@@ -113,6 +113,16 @@ def test_port_0_serves_on_a_free_port_and_says_which() -> None:
         assert ask(number, "/").text == "hello"
 
 
+def kept_alive(client: socket.socket) -> bytes:
+    """Ask on a connection that is kept; return the whole answer."""
+    client.settimeout(10)
+    client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    answer = b""
+    while not answer.endswith(b"hello") and (piece := client.recv(65536)):
+        answer += piece
+    return answer
+
+
 def test_before_its_turn_nothing_is_open() -> None:
     """A port that was made and never had its turn holds neither thread nor descriptor."""
     before = held()
@@ -165,9 +175,7 @@ def test_closing_ends_connections_that_are_kept_alive() -> None:
     """A client with an idle connection sees its end, and holds up nobody."""
     port = new()
     with serving(port) as number, socket.create_connection(("127.0.0.1", number)) as client:
-        client.settimeout(10)
-        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert client.recv(65536).endswith(b"hello")
+        assert kept_alive(client).endswith(b"hello")
         port.close()
         assert client.recv(1) == b""
 
@@ -337,9 +345,7 @@ def test_a_forked_child_holds_neither_the_port_nor_its_connections(tmp_path: Pat
     """A child that forgets lives on while the port and a connection close behind the parent."""
     port = new()
     with serving(port) as number, socket.create_connection(("127.0.0.1", number)) as client:
-        client.settimeout(10)
-        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert client.recv(65536).endswith(b"hello")
+        assert kept_alive(client).endswith(b"hello")
         with forgetful_child(port, tmp_path / "told"):
             assert ask(number, "/").text == "hello"
             port.close()
