@@ -145,7 +145,7 @@ def _requests(prometheus: Prometheus) -> float:
 
 def _ends_well(demo: Demo, how: str, *, processes: int = 7) -> None:
     """End it, and see that no process, port or file is left, and that it says nothing wrong."""
-    # The command, gunicorn, its four workers, the visitors.
+    # The command, gunicorn, its workers, and the visitors.
     family = demo.family()
     assert len(family) == processes
     ENDS[how](demo)
@@ -188,18 +188,19 @@ def test_a_metrics_port_in_use_is_told_and_no_more(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         environ = {"PROMETHEUS_PORT": str(port)}
-        with Demo(tmp_path, "--port=0", "--no-load", environ=environ) as demo:
+        with Demo(tmp_path, "--port=0", "--workers=1", "--no-load", environ=environ) as demo:
             demo.wait_for(OPEN)
             assert f"Port {port} is taken: set PROMETHEUS_PORT" in demo.said
             assert demo.addresses() == [(demo.port, path) for path in PAGES]
             assert {_status(*address) for address in demo.addresses()} == {200}
-            _ends_well(demo, "terminal closed", processes=6)
+            _ends_well(demo, "terminal closed", processes=3)
 
 
 def test_the_seed_block_configures_it(tmp_path: Path) -> None:
     """Pasted as it stands the block goes before the environment: its interval, no Prometheus."""
     environ = {"MONITORING_INTERVAL": "1", "ENABLE_PROMETHEUS": "true"}
-    with Demo(tmp_path, "--port=0", f"--env-file={SEED_ENV}", environ=environ) as demo:
+    arguments = "--port=0", "--workers=1", f"--env-file={SEED_ENV}"
+    with Demo(tmp_path, *arguments, environ=environ) as demo:
         demo.wait_for(OPEN)
         assert demo.addresses() == [(demo.port, path) for path in PAGES[:-1]]
         assert "Prometheus is off, as ENABLE_PROMETHEUS says." in demo.said
@@ -216,7 +217,7 @@ def test_the_seed_block_configures_it(tmp_path: Path) -> None:
 
         # They grow to the block's 10 s; by the environment alone all would be 1 s.
         assert until(lambda: pause() > 3, 60, every=0.1), samples
-        _ends_well(demo, "SIGINT")
+        _ends_well(demo, "SIGINT", processes=4)
 
 
 def _sampled(demo: Demo) -> datetime:
