@@ -1,60 +1,24 @@
-"""The metrics port: one process serves it, whatever happens to the port and to the process."""
+"""The metrics port in one process: opened, taken, closed."""
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import logging
-import os
-import signal
 import socket
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from otelmon import faults
-from otelmon.ledger.locks import Lease
 from otelmon.port import Port
 from tests.gunicorn_server import ask, free_port
+from tests.ports import App, Clock, given_back, held, kept_alive, listening, new, serving
 from tests.waiting import until
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
-
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
-
-
-class Clock:
-    """A clock that stands still until it is told to move; takes the place of module time."""
-
-    def __init__(self) -> None:
-        """Begin somewhere."""
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        """Return the time."""
-        return self.now
-
-
-class App:
-    """Answers `hello`, and can be held up in the middle of it."""
-
-    def __init__(self) -> None:
-        """Answer at once."""
-        self.entered = threading.Event()
-        self.go_on = threading.Event()
-        self.go_on.set()
-
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer."""
-        self.entered.set()
-        self.go_on.wait(10)
-        start_response("200 OK", [("Content-Length", "5")])
-        return [b"hello"]
+    from collections.abc import Iterator
 
 
 @pytest.fixture
@@ -73,54 +37,11 @@ def no_faults() -> Iterator[None]:
     faults.forget()
 
 
-@contextlib.contextmanager
-def listening(port: int = 0) -> Iterator[int]:
-    """Be another program that has a port."""
-    with socket.socket() as taken:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        taken.bind(("127.0.0.1", port))
-        taken.listen()
-        yield taken.getsockname()[1]
-
-
-@contextlib.contextmanager
-def serving(port: Port, lease: Lease | None = None) -> Iterator[int]:
-    """Have *port* serve until the end of the block; yield its number."""
-    port.tick(lease)
-    assert port.state["state"] == "serving", port.state
-    number = port.state["port"]
-    assert isinstance(number, int)
-    try:
-        yield number
-    finally:
-        port.close()
-
-
-def new(port: int = 0, app: App | None = None, host: str = "127.0.0.1") -> Port:
-    """Return a port that has not begun."""
-    return Port(app or App(), host=host, port=port)
-
-
-def held() -> tuple[int, int]:
-    """Return how many threads and descriptors this process has."""
-    return len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd"))  # noqa: PTH208
-
-
 def test_port_0_serves_on_a_free_port_and_says_which() -> None:
     """The state names the number that the system chose, and there the application answers."""
     with serving(new(0)) as number:
         assert number != 0
         assert ask(number, "/").text == "hello"
-
-
-def kept_alive(client: socket.socket) -> bytes:
-    """Ask on a connection that is kept; return the whole answer."""
-    client.settimeout(10)
-    client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-    answer = b""
-    while not answer.endswith(b"hello") and (piece := client.recv(65536)):
-        answer += piece
-    return answer
 
 
 def test_before_its_turn_nothing_is_open() -> None:
@@ -154,7 +75,7 @@ def test_closing_gives_back_threads_descriptors_and_the_port() -> None:
             assert ask(number, "/").status == 200
         with listening(number):
             pass
-    assert until(lambda: held() == before), (held(), before)
+    assert until(lambda: given_back(before)), (held(), before)
     assert faults.seen() == {}
 
 
@@ -167,7 +88,7 @@ def test_closing_before_the_server_has_begun_gives_everything_back() -> None:
         port = new()
         port.tick(None)
         port.close()
-    assert until(lambda: held() == before), (held(), before)
+    assert until(lambda: given_back(before)), (held(), before)
     assert faults.seen() == {}
 
 
@@ -276,95 +197,4 @@ def test_a_server_that_cannot_start_is_a_failure_and_is_tried_again(clock: Clock
     port.tick(None)
     assert port.state["state"] == "serving"
     port.close()
-    assert until(lambda: held() == before), (held(), before)
-
-
-def test_one_holder_of_the_lease_serves_and_the_next_takes_over(tmp_path: Path) -> None:
-    """Of two ports one serves; when it has closed and given its lease, the other one does."""
-    number = free_port()
-    first, second = new(number), new(number)
-    mine, theirs = Lease(tmp_path / "a.port"), Lease(tmp_path / "a.port")
-    with serving(first, mine):
-        second.tick(theirs)
-        assert second.state == {"state": "elsewhere", "port": number}
-        assert theirs.noted() == str(number)
-    second.tick(theirs)
-    assert second.state["state"] == "elsewhere"
-    mine.give()
-    with serving(second, theirs):
-        assert ask(number, "/").text == "hello"
-    theirs.give()
-    assert faults.seen() == {}
-
-
-def test_the_lease_tells_the_others_which_free_port_was_taken(tmp_path: Path) -> None:
-    """With port 0 the lease's file holds the number, for `/health` of the other processes."""
-    lease = Lease(tmp_path / "a.port")
-    with serving(new(0), lease) as number:
-        assert Lease(tmp_path / "a.port").noted() == str(number)
-    lease.give()
-
-
-def test_who_lost_the_lease_leaves_the_port_to_who_has_it(tmp_path: Path, clock: Clock) -> None:
-    """If the lease's file is removed and another is faster, the old one closes at its next turn."""
-    number = free_port()
-    first, second = new(number), new(number)
-    mine, theirs = Lease(tmp_path / "a.port"), Lease(tmp_path / "a.port")
-    first.tick(mine)
-    (tmp_path / "a.port").unlink()
-    second.tick(theirs)
-    assert second.state["state"] == "failed"
-    first.tick(mine)
-    assert first.state["state"] == "elsewhere"
-    clock.now += 1
-    with serving(second, theirs):
-        assert ask(number, "/").text == "hello"
-    theirs.give()
-
-
-@contextlib.contextmanager
-def forgetful_child(port: Port, told: Path) -> Iterator[None]:
-    """Fork a child that forgets *port* and lives on until the end of the block."""
-    child = os.fork()
-    if child == 0:
-        try:
-            port.forget()
-            told.touch()
-            signal.pause()
-        finally:
-            os._exit(1)
-    try:
-        assert until(told.exists)
-        yield
-    finally:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-
-
-def test_a_forked_child_holds_neither_the_port_nor_its_connections(tmp_path: Path) -> None:
-    """A child that forgets lives on while the port and a connection close behind the parent."""
-    port = new()
-    with serving(port) as number, socket.create_connection(("127.0.0.1", number)) as client:
-        assert kept_alive(client).endswith(b"hello")
-        with forgetful_child(port, tmp_path / "told"):
-            assert ask(number, "/").text == "hello"
-            port.close()
-            assert client.recv(1) == b""
-            with listening(number):
-                pass
-
-
-def test_what_a_child_forgets_is_its_own_copy_of_the_state() -> None:
-    """After forgetting, the state is that of a process that never served."""
-    port = new()
-    with serving(port):
-        child = os.fork()
-        if child == 0:
-            code = 1
-            with contextlib.suppress(BaseException):
-                port.forget()
-                code = 0 if port.state["state"] == "elsewhere" else 2
-            os._exit(code)
-        _, status = os.waitpid(child, 0)
-        assert os.waitstatus_to_exitcode(status) == 0
-        assert port.state["state"] == "serving"
+    assert until(lambda: given_back(before)), (held(), before)
