@@ -278,11 +278,14 @@ def _durations(reading: Reading) -> dict[str, int]:
     }
 
 
-_SETTINGS = settings(max_examples=40, stateful_step_count=30, deadline=None)
+_SETTINGS = settings(max_examples=24, stateful_step_count=30, deadline=None)
 # The first failure will do: to look for a shorter one would take minutes.
-_UNTIL_RED = settings(_SETTINGS, phases=[Phase.generate], report_multiple_bugs=False, database=None)
+_UNTIL_RED = settings(
+    _SETTINGS, max_examples=60, phases=[Phase.generate], report_multiple_bugs=False, database=None
+)
 
 
+@pytest.mark.timeout(300)
 def test_every_scrape_is_right_whatever_happened_before() -> None:
     """Forks, claims, requests, values, kills, exits and scrapes in any order."""
     run_state_machine_as_test(Ledger, settings=_SETTINGS)
@@ -311,6 +314,7 @@ class _Careless(Ledger):
     prepare = staticmethod(_forget_what_was_lost)
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("broken", [_Forgetful, _Careless])
 def test_the_machine_finds_a_ledger_that_is_wrong(broken: type[Ledger]) -> None:
     """With claims that delete what the dead had counted, or keep what they lost, it goes red."""
