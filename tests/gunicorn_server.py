@@ -125,6 +125,7 @@ class Gunicorn:
             "ENABLE_PROMETHEUS": "true" if prometheus else "false",
             **(env or {}),
         }
+        self._handed: tuple[int, ...] = ()
         self._process: subprocess.Popen[bytes] | None = None
         self._arbiter: psutil.Process | None = None
 
@@ -151,7 +152,12 @@ class Gunicorn:
         with self.log_path.open("wb") as log:
             # In a directory without a gunicorn.conf.py, which gunicorn would read.
             self._process = subprocess.Popen(
-                self._command, env=self._env, cwd=self.directory, stdout=log, stderr=log
+                self._command,
+                env=self._env,
+                cwd=self.directory,
+                stdout=log,
+                stderr=log,
+                pass_fds=self._handed,
             )
         self._arbiter = psutil.Process(self._process.pid)
 

@@ -24,7 +24,8 @@ class Program:
     def __init__(self, server: str, directory: Path, port: int, **env: str) -> None:
         """Describe it."""
         self.port, self.metrics_port = port, free_port()
-        self._command = [sys.executable, "-m", "tests.apps.standalone", server, str(port)]
+        module = "tests.apps.green" if server == "gevent" else "tests.apps.standalone"
+        self._command = [sys.executable, "-m", module, server, str(port)]
         self._env = {
             **os.environ,  # noqa: TID251 - a child needs its PATH
             "OTELMON_DIR": str(directory / "ledger"),

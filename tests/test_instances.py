@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-SERVERS = ["wsgiref", "waitress", "werkzeug"]
+SERVERS = ["wsgiref", "waitress", "werkzeug", "gevent"]
 
 
 # -- servers other than gunicorn ------------------------------------------------------------------
@@ -48,11 +49,12 @@ def test_a_server_that_is_only_probed_serves(tmp_path: Path) -> None:
         assert until(program.is_up)
 
 
-def test_closing_returns_everything_and_a_new_monitor_works(tmp_path: Path) -> None:
+@pytest.mark.parametrize("server", ["wsgiref", "gevent"])
+def test_closing_returns_everything_and_a_new_monitor_works(tmp_path: Path, server: str) -> None:
     """After close no thread, port, lock or file of ours is left; the next monitor has them again."""
-    with Program("wsgiref", tmp_path, free_port()) as program:
+    with Program(server, tmp_path, free_port()) as program:
         before = program.tell("inventory")
-        for _ in range(3):
+        for _ in range(2):
             assert program.get("/ok").text == "ok"
             assert until(program.is_up)
             closed = program.tell("close")
@@ -124,6 +126,55 @@ def counted(server: Gunicorn) -> tuple[int, int]:
     """Return how many workers a server has and how many requests it answered, as a worker says."""
     said = server.get("/api/metrics").json()
     return said["workers"]["total"], said["application"]["request_count"]
+
+
+def test_the_sockets_of_one_server_are_one_instance(tmp_path: Path) -> None:
+    """What came over TCP and what came over a unix socket is counted together, by all workers."""
+    path = tmp_path / "socket"
+    with Gunicorn(tmp_path, workers=2, args=("-b", f"unix:{path}")) as server:
+        server.wait_for_workers()
+        for _ in range(3):
+            assert server.get("/ok").status == 200
+            assert unix_status(path) == 200
+        assert until(lambda: metrics_count(server) == 6)
+        assert counted(server) == (2, 6)
+        assert len(list(server.ledgers.glob("*.ledger"))) == 1
+
+
+def unix_status(path: Path) -> int:
+    """Ask for /ok over a unix socket."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(10)
+        client.connect(str(path))
+        client.sendall(b"GET /ok HTTP/1.0\r\n\r\n")
+        return int(client.recv(65536).split()[1])
+
+
+class Activated(Gunicorn):
+    """A gunicorn that is handed its socket by the system."""
+
+    def __init__(self, directory: Path, listener: socket.socket) -> None:
+        """Take the socket that a service manager has opened."""
+        super().__init__(directory, workers=2)
+        fd = listener.fileno()
+        # systemd's protocol: descriptors from 3 on, for the process that LISTEN_PID names.
+        script = f'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@" 3<&{fd}'
+        self._command = ["bash", "-c", script, "bash", *self._command]
+        self._handed = (fd,)
+
+
+def test_a_server_that_was_handed_its_socket_is_known_by_it(tmp_path: Path) -> None:
+    """Under socket activation all workers are one instance, and so is the server after a restart."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        for count in (3, 6):
+            with Activated(tmp_path, listener) as server:
+                assert server.port == listener.getsockname()[1]
+                server.wait_for_workers()
+                for _ in range(3):
+                    assert server.get("/ok").status == 200
+                assert until(lambda: metrics_count(server) == count)  # noqa: B023
+                assert counted(server) == (2, count)
+    assert len(list((tmp_path / "ledger").glob("*.ledger"))) == 1
 
 
 @pytest.mark.parametrize("preload", [False, True], ids=["", "preload"])

@@ -23,9 +23,11 @@ from tests.inventory import Inventory
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+    Serve = Callable[["Renewable", int], None]
 
 
 class Renewable:
@@ -70,21 +72,20 @@ def _werkzeug(app: Renewable, port: int) -> None:
     werkzeug.serving.make_server("127.0.0.1", port, app, threaded=True).serve_forever()
 
 
-_SERVE = {"wsgiref": _wsgiref, "waitress": _waitress, "werkzeug": _werkzeug}
+_SERVE: dict[str, Serve] = {"wsgiref": _wsgiref, "waitress": _waitress, "werkzeug": _werkzeug}
 
 
-def main() -> None:
+def main(serve: Serve, port: int, lines: Iterable[str]) -> None:
     """Serve and obey."""
     logging.basicConfig(level=logging.INFO)
     app = Renewable()
-    serve, port = _SERVE[sys.argv[1]], int(sys.argv[2])
     threading.Thread(target=serve, args=(app, port), daemon=True).start()
     commands = {"inventory": lambda: None, "close": app.close, "renew": app.renew}
-    for line in sys.stdin:
+    for line in lines:
         commands[line.strip()]()
         sys.stdout.write(Inventory.own().dump() + "\n")
         sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    main()
+    main(_SERVE[sys.argv[1]], int(sys.argv[2]), sys.stdin)
