@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -126,21 +127,24 @@ print(json.dumps([found, named.name, named.server.pid]))
 """
 
 
-def test_a_socket_that_was_handed_to_a_program_names_the_same_instance() -> None:
-    """Socket activation: whoever made the socket, the program that is started finds it."""
-    with _tcp() as listener:
-        fd = os.dup(listener.fileno())
+@pytest.mark.parametrize("sockets", [1, 5])
+def test_sockets_that_were_handed_to_a_program_name_the_same_instance(sockets: int) -> None:
+    """Socket activation: whoever made the sockets, the program that is started finds them."""
+    with contextlib.ExitStack() as stack:
+        listeners = [stack.enter_context(_tcp()) for _ in range(sockets)]
+        ours = _identified([listener.fileno() for listener in listeners])
+        fds = [os.dup(listener.fileno()) for listener in listeners]
         told = subprocess.run(
             [sys.executable, "-c", _INHERITED, str(os.getpid())],
-            pass_fds=[fd],
+            pass_fds=fds,
             capture_output=True,
             check=True,
             cwd=ROOT,
         )
-        os.close(fd)
-        ours = _identified([listener.fileno()])
+        for fd in fds:
+            os.close(fd)
 
-    assert json.loads(told.stdout) == [[fd], ours.name, os.getpid()]
+    assert json.loads(told.stdout) == [fds, ours.name, os.getpid()]
 
 
 def test_a_name_that_was_given_is_the_name() -> None:

@@ -129,6 +129,8 @@ def test_a_worker_that_starts_after_the_removal_comes_together_with_the_others(
         two.call(Recorder.serve, "/", 7)
         _remove(tmp_path, "ledger")
         with _worker(tmp_path) as three:
+            # The locks that one and two still hold are not those of the new file.
+            assert three.call(Recorder.slot) == 0
             three.call(Recorder.serve, "/", 11)
             assert requests(three.call(Recorder.read)) == {"/": 11}
             two.call(_Follower.beat_at_once)

@@ -270,6 +270,27 @@ class _Anything(Recorder):
         return (DURATION.name, OVERFLOW) in figures(self.read())
 
 
+def test_a_process_that_found_no_space_joins_when_there_is_some(small: Path) -> None:
+    """Until then it counts for itself and the others' readers know it; then nothing is missing."""
+    instance = this_instance()
+    with Child(lambda: Recorder(small, instance)) as member, Child(_Anything) as alone:
+        member.call(Recorder.serve, "/", 3)
+        leave(small, 0)
+        alone.call(_Anything.move, small, instance)
+        alone.call(Recorder.serve, "/", 4)
+        alone.call(_beat_now)
+        assert not alone.call(Recorder.read).shared
+        reading = member.call(Recorder.read)
+        assert (requests(reading), reading.complete) == ({"/": 3}, False)
+
+        leave(small, ENOUGH)
+        alone.call(_beat_now)
+        for each in (member, alone):
+            reading = each.call(Recorder.read)
+            assert requests(reading) == {"/": 7}
+            assert (len(reading.workers), reading.shared) == (2, True)
+
+
 def test_nobody_dies_at_any_level(small: Path) -> None:
     """With any number of free pages writers and readers go on, and every request is counted."""
     overflows = []

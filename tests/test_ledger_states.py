@@ -286,6 +286,7 @@ _UNTIL_RED = settings(
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.timeout(300)
 def test_every_scrape_is_right_whatever_happened_before() -> None:
     """Forks, claims, requests, values, kills, exits and scrapes in any order."""
     run_state_machine_as_test(Ledger, settings=_SETTINGS)
