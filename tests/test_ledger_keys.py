@@ -310,8 +310,11 @@ def test_a_table_that_was_half_read_is_read_anew(monkeypatch: pytest.MonkeyPatch
     assert ours.place(HITS, _route("/later")) == theirs.place(HITS, _route("/later"))
 
 
-def test_while_another_process_appends_for_long_a_series_is_not_waited_for(tmp_path: Path) -> None:
+def test_while_another_process_appends_for_long_a_series_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without the lock a new series is not placed, nor tried again for a while."""
+    monkeypatch.setattr("otelmon.ledger.keys._BACK_OFF_SECONDS", 600.0)
     segment = SharedSegment(tmp_path / "one.ledger", header=layout.Header(1, bytes(16), 0))
     keys = _keys(segment)
     known = keys.place(HITS, _route("/known"))
