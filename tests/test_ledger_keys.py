@@ -133,6 +133,18 @@ def test_past_its_limit_an_instrument_has_its_overflow_series_only() -> None:
     assert keys.place(TIMES, _route("/")) is not None
 
 
+def test_a_value_that_equals_nothing_has_no_series_of_its_own() -> None:
+    """NaN among the attributes is never found again, so nothing is placed for it, ever again."""
+    segment = Segment()
+    keys = _keys(segment)
+
+    for _ in range(3):
+        assert keys.place(HITS, (("ratio", float("nan")),)) is None
+
+    assert segment.header[layout.HEADER_KEYS_END] == 0
+    assert keys.place(HITS, (("ratio", float("inf")),)) is not None
+
+
 def test_the_limit_holds_over_all_processes() -> None:
     """Series that another process placed count, although this one has not seen them yet."""
     segment = Segment()

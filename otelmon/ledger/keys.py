@@ -207,4 +207,7 @@ class Keys:
         return self._table.end >= end
 
     def _full(self, instrument: Instrument, attributes: Attributes) -> bool:
+        if any(value != value for _, value in attributes):  # noqa: PLR0124 - so is NaN told
+            # It equals nothing: its series would not be found again, and be placed for ever.
+            return True
         return attributes != OVERFLOW and self._table.size(instrument) >= self._limit
