@@ -39,7 +39,18 @@ def _traced(run: Callable[[], object]) -> None:
     trace = threading.gettrace()
     if trace is not None:
         sys.settrace(trace)
-    run()
+    try:
+        run()
+    finally:
+        _leave_gevent()
+
+
+def _leave_gevent() -> None:
+    """Give back the event loop that gevent makes in any thread that waits for something of its."""
+    local = sys.modules.get("gevent._hub_local")
+    hub = None if local is None else local.get_hub_if_exists()
+    if hub is not None:
+        hub.destroy(destroy_loop=True)
 
 
 class Alarm:

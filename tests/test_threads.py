@@ -241,3 +241,38 @@ def test_gevent_s_patches_are_passed_by(beginning: str) -> None:
     )
 
     assert (done.stdout, done.returncode) == ("well\n", 0), done.stderr
+
+
+LOOPS: Final = """
+import os, time
+import gevent
+
+def held():
+    return len(os.listdir("/proc/self/fd"))
+
+def wait_there():
+    threads.Errand(lambda: gevent.sleep(0.001)).run(20)
+
+wait_there()
+before, deadline = held(), time.monotonic() + 20
+for _ in range(20):
+    wait_there()
+while held() > before:
+    assert time.monotonic() < deadline, (held(), before)
+    time.sleep(0.01)
+print("well")
+"""
+
+
+def test_a_thread_gives_back_the_loop_that_gevent_made_for_it() -> None:
+    """Twenty threads that waited for something of gevent's leave no descriptor behind."""
+    done = subprocess.run(
+        [sys.executable, "-c", PATCH + IMPORT + LOOPS],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (done.stdout, done.returncode) == ("well\n", 0), done.stderr
