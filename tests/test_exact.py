@@ -34,7 +34,7 @@ def in_flight(server: Gunicorn) -> float:
 def spread(server: Gunicorn, requests: int) -> Counter[int]:
     """Send *requests* from eight clients at once; return how many each slot answered."""
     with ThreadPoolExecutor(8) as clients:
-        answers = clients.map(lambda _: server.get("/spin/0.003"), range(requests))
+        answers = clients.map(lambda _: server.get("/spin/0.003", timeout=60), range(requests))
         return Counter(answer.slot for answer in answers)
 
 
