@@ -57,10 +57,13 @@ class Program:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Kill it."""
+        """End its input, and it by force if that does not do."""
         assert self._process is not None
-        with self._process:
+        try:
+            self._process.communicate(timeout=10)
+        except subprocess.TimeoutExpired:
             self._process.kill()
+            self._process.communicate()
 
     @property
     def pid(self) -> int:

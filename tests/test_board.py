@@ -22,6 +22,7 @@ from tests.waiting import until
 
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 
@@ -150,6 +151,8 @@ def test_readers_see_whole_publications_while_one_process_writes_and_is_killed(
         found = board.read(segment)
         assert found is not None
         seen.append(found.monotonic)
+    _write(tmp_path, [seen[-1] + 1])
+    assert _look(segment, seen) == len(seen)
     assert seen == sorted(seen)
     segment.close()
 
@@ -167,13 +170,18 @@ def _write_for_ever(directory: Path, *, start: int) -> int:
     pid = os.fork()
     if pid == 0:
         try:
-            segment = _shared(directory)
-            for number in itertools.count(start):
-                host: dict[str, float | int | None] = {f"figure {n}": number for n in range(50)}
-                board.publish(segment, _published(number, host=host))
+            _write(directory, itertools.count(start))
         finally:
             os._exit(1)
     return pid
+
+
+def _write(directory: Path, numbers: Iterable[int]) -> None:
+    segment = _shared(directory)
+    for number in numbers:
+        host: dict[str, float | int | None] = {f"figure {n}": number for n in range(50)}
+        board.publish(segment, _published(number, host=host))
+    segment.close()
 
 
 def test_the_payload_is_json_that_names_its_fields() -> None:

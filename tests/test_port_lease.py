@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 from typing import TYPE_CHECKING
 
@@ -86,19 +85,22 @@ def test_who_lost_the_lease_leaves_the_port_to_who_has_it(tmp_path: Path, clock:
 @contextlib.contextmanager
 def forgetful_child(port: Port, told: Path) -> Iterator[None]:
     """Fork a child that forgets *port* and lives on until the end of the block."""
+    until_closed, close = os.pipe()
     child = os.fork()
     if child == 0:
         try:
+            os.close(close)
             port.forget()
             told.touch()
-            signal.pause()
+            os.read(until_closed, 1)
         finally:
-            os._exit(1)
+            os._exit(0)
     try:
         assert until(told.exists)
         yield
     finally:
-        os.kill(child, signal.SIGKILL)
+        os.close(close)
+        os.close(until_closed)
         os.waitpid(child, 0)
 
 

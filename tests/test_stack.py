@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -303,3 +304,22 @@ def test_a_directory_that_cannot_be_used_is_one_line_in_the_log(
         assert counted() == {"/hello": 3}
     finally:
         app.close()
+
+
+def test_a_child_that_cannot_forget_one_part_forgets_the_others(
+    observe: Observe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What fails in a forked child is reported there, and it has no slot of its parent's."""
+    app = observe(hello)
+    ask(app, "/")
+
+    def broken() -> None:
+        raise RuntimeError("a lease that will not go")
+
+    monkeypatch.setattr(instance().keeper, "forget", broken)
+    child = os.fork()
+    if child == 0:
+        told = instance().ledger.pen is None and faults.seen()["fork"].times == 1
+        os._exit(0 if told else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert counted() == {"/hello": 1}
