@@ -108,7 +108,7 @@ class Otelmon(Contender):
         """Mount the endpoint."""
         super().__init__(place)
         self.settings = Settings(enable_prometheus=True)
-        self._ledger = Ledger(series_limit=20_000)
+        self._ledger = Ledger(series_limit=20_000, total_limit=100_000)
         self._endpoint = OpsApp(self, fallback=None).paths["/metrics"]
 
     def record(self, sets: range) -> None:
@@ -145,6 +145,14 @@ class Otelmon(Contender):
     def published(self) -> Published | None:
         """Say nothing of the host: nobody is the keeper here."""
         return None
+
+    def adopted(self) -> str:
+        """Say nothing of the API."""
+        return ""
+
+    def dropped(self) -> int:
+        """Have no ancestors."""
+        return 0
 
     def draining(self) -> bool:
         """Serve on."""

@@ -8,10 +8,11 @@ app = monitor(app)
 from __future__ import annotations
 
 from otelmon.errors import ConfigError, LedgerError, OtelmonError
+from otelmon.metrics.api.view import View
 from otelmon.middleware.requests import RequestMetrics
 from otelmon.middleware.routes import set_route
 from otelmon.settings import Settings
-from otelmon.stack import Monitor, monitor
+from otelmon.stack import Monitor, meter_provider, monitor
 
 
 __all__ = [
@@ -21,6 +22,8 @@ __all__ = [
     "OtelmonError",
     "RequestMetrics",
     "Settings",
+    "View",
+    "meter_provider",
     "monitor",
     "set_route",
 ]

@@ -46,7 +46,7 @@ _STOP_SECONDS: Final = 10.0
 class Keeper:
     """One thread per serving process: the beat, and what the keeper does beside it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it needs of the others, by name
         self,
         ledger: Ledger,
         settings: Settings,
@@ -55,10 +55,12 @@ class Keeper:
         announce: Callable[[], None],
         draining: Callable[[], bool],
         descriptors: Callable[[], list[int]],
+        observe: Callable[[], object],
     ) -> None:
         """Do nothing yet.
 
-        *port* is None where the metrics port is off; *announce* is called once per instance.
+        *port* is None where the metrics port is off; *announce* is called once per instance;
+        *observe* in every process, once per interval, and it may hang.
         """
         self._ledger = ledger
         self._settings = settings
@@ -72,6 +74,9 @@ class Keeper:
         self._host: HostMeter | None = None
         self._sample: threads.Errand[Mapping[str, Number]]
         self._due: float | None = None
+        self._observing = threads.Errand(observe)
+        self._observe = observe
+        self._observe_at = 0.0
 
     def start(self) -> None:
         """Begin to beat, in a thread that goes on beside whatever the application does."""
@@ -93,10 +98,11 @@ class Keeper:
         if self._port is not None:
             self._port.forget()
         self._host, self._due = None, None
+        self._observing, self._observe_at = threads.Errand(self._observe), 0.0
 
     def _run(self, alarm: threads.Alarm, ended: threads.Alarm) -> None:
         while not alarm.rung:
-            for work in (self._beat, self._serve_port, self._keep):
+            for work in (self._beat, self._ask, self._serve_port, self._keep):
                 try:
                     work()
                 except Exception as error:  # noqa: BLE001 - the next beat tries again
@@ -117,6 +123,11 @@ class Keeper:
 
     def _beat(self) -> None:
         self._ledger.beat(draining=self._draining())
+
+    def _ask(self) -> None:
+        """Have what is observable observed, beside the beat: the application's callbacks may hang."""
+        if time.monotonic() >= self._observe_at and self._observing.start():
+            self._observe_at = time.monotonic() + self._settings.monitoring_interval
 
     def _lease(self, which: int) -> Lease | None:
         """Return the instance's lease, None where this process is all there is.

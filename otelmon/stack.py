@@ -15,6 +15,8 @@ from otelmon import board, faults
 from otelmon.announcement import announce
 from otelmon.keeper import Keeper
 from otelmon.ledger.ledger import Ledger
+from otelmon.metrics.api import adoption
+from otelmon.metrics.api.provider import MeterProvider
 from otelmon.middleware.requests import RequestMetrics
 from otelmon.middleware.routes import flask
 from otelmon.port import Port
@@ -24,12 +26,13 @@ from otelmon.views.ops import OpsApp
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from _typeshed.wsgi import WSGIApplication
 
     from otelmon.board import Published
     from otelmon.ledger.reader import Reading
+    from otelmon.metrics.api.view import View
 
 
 log = logging.getLogger("otelmon")
@@ -38,10 +41,11 @@ log = logging.getLogger("otelmon")
 class Instance:
     """What this process has of the running server, whatever applications it holds."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, provider: MeterProvider) -> None:
         """Put it together; nothing is taken before the process serves."""
         self.settings = settings
-        self.ledger = Ledger()
+        self.provider = provider
+        self.ledger = provider.ledger
         self.serving = Serving(settings, self.ledger)
         ops = OpsApp(self, fallback=None)
         self.keeper = self.serving.keeper = Keeper(
@@ -53,6 +57,7 @@ class Instance:
             announce=self.announce,
             draining=self.serving.draining,
             descriptors=self.serving.descriptors,
+            observe=provider.observe,
         )
         self.apps: list[WSGIApplication] = []
 
@@ -78,14 +83,26 @@ class Instance:
         """Say how the metrics port does."""
         return self.keeper.port()
 
+    def adopted(self) -> str:
+        """Say whether the OpenTelemetry API records here."""
+        return adoption.described(self.provider)
+
+    def dropped(self) -> int:
+        """Return how many records this process's ancestors made and nobody counts."""
+        return self.ledger.dropped
+
     def forget(self) -> None:
         """Leave to the parent what is the parent's, in a forked child."""
-        for part in (self.ledger.forget, self.keeper.forget, self.serving.forget):
-            try:
-                part()
-            except Exception as error:  # noqa: BLE001 - the other parts must forget too
-                faults.report("fork", error)
+        for part in (self.keeper.forget, self.serving.forget):
+            _guarded(part)
         self.serving.watch_child()
+
+
+def _guarded(forget: Callable[[], None]) -> None:
+    try:
+        forget()
+    except Exception as error:  # noqa: BLE001 - the other parts must forget too
+        faults.report("fork", error)
 
 
 class Monitor(RequestMetrics):
@@ -119,6 +136,8 @@ class Monitor(RequestMetrics):
 
 
 _instance: Instance | None = None
+_provider: MeterProvider | None = None
+"""Once it is OpenTelemetry's own there is no other in the life of the process."""
 
 
 @functools.cache
@@ -126,6 +145,9 @@ def _follow_forks() -> None:
     """Have every child forked from now on begin anew; a hook cannot be taken back, so only once."""
 
     def forget() -> None:
+        if _provider is not None:
+            _guarded(_provider.ledger.forget)
+            _guarded(_provider.forget)
         if _instance is not None:
             _instance.forget()
 
@@ -133,13 +155,43 @@ def _follow_forks() -> None:
         os.register_at_fork(after_in_child=forget)
 
 
-def monitor(app: WSGIApplication, settings: Settings | None = None) -> Monitor:
+def meter_provider(*, views: Sequence[View] = ()) -> MeterProvider:
+    """Return the provider of this process whose instruments all processes of the server share.
+
+    `monitor` makes it OpenTelemetry's own unless there is one, so that nobody needs to ask for it;
+    here it is for code that records on it beside another one. *views* are those of the first call,
+    of this or of `monitor`.
+
+    Raises:
+        ConfigError: as `monitor` does.
+    """
+    return _adopted(Settings.from_env(), views)
+
+
+def _adopted(settings: Settings, views: Sequence[View]) -> MeterProvider:
+    global _provider  # noqa: PLW0603 - see the module's first lines
+    if _provider is None:
+        ledger = Ledger(
+            series_limit=settings.cardinality_limit, total_limit=settings.cardinality_total
+        )
+        _provider = MeterProvider(ledger, views=views, disabled=settings.sdk_disabled)
+        adoption.adopt(_provider)
+        _follow_forks()
+    elif views:
+        log.warning("The views given now are not followed: those of the first call hold.")
+    return _provider
+
+
+def monitor(
+    app: WSGIApplication, settings: Settings | None = None, *, views: Sequence[View] = ()
+) -> Monitor:
     """Observe *app*: return a WSGI application that answers as *app* does, and is measured.
 
     Request metrics over all processes of the server, the host's figures, `/health`, `/livez`,
     `/readyz`, `/api/metrics` and, if enabled, `/metrics` and a metrics port. *settings* come from
     the environment unless given; those of the first call in a process hold for its ledger, keeper
-    and port. To wrap twice is harmless: the request is counted once.
+    and port, and so do *views*, which say how instruments are recorded that are made through the
+    OpenTelemetry API. To wrap twice is harmless: the request is counted once.
 
     Raises:
         ConfigError: the settings are wrong; the message names every one that is.
@@ -152,7 +204,7 @@ def monitor(app: WSGIApplication, settings: Settings | None = None) -> Monitor:
     if settings.disabled:
         return Monitor(app, None)
     if _instance is None:
-        _instance = Instance(settings)
+        _instance = Instance(settings, _adopted(settings, views))
         _follow_forks()
     flask.attach(app)
     monitored = Monitor(app, _instance)

@@ -84,6 +84,22 @@ class Errand(Generic[T]):
         self._done: Alarm | None = None
         self._outcome: list[T | BaseException] = []
 
+    def start(self) -> bool:
+        """Make the call beside the caller; return False if an earlier one has not come back yet.
+
+        What it returns or raises is nobody's.
+        """
+        if self._done is not None and not self._done.rung:
+            return False
+        self._begin()
+        return True
+
+    def _begin(self) -> None:
+        done, self._outcome = Alarm(), []
+        start(partial(self._run, done, self._outcome))
+        # Only now is there something to wait for: the system may have no thread left.
+        self._done = done
+
     def run(self, seconds: float) -> T:
         """Return what the call returns, or raise what it raises.
 
@@ -95,10 +111,8 @@ class Errand(Generic[T]):
         if self._done is not None:
             seconds = 0.0
         else:
-            done, self._outcome = Alarm(), []
-            start(partial(self._run, done, self._outcome))
-            # Only now is there something to wait for: the system may have no thread left.
-            self._done = done
+            self._begin()
+        assert self._done is not None
         if not self._done.wait(seconds):
             raise TimeoutError(f"{self._call!r} has not come back after {seconds:.0f} s.")
         self._done = None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
-from otelmon.ledger.instrument import Instrument
+from otelmon.ledger.instrument import Instrument, Scope
 from otelmon.metrics.prometheus import Renderer
 
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
-ORDERS = Instrument("shop.orders", "counter", "{order}", "Orders.", scope="shop")
-WAIT = Instrument("shop.wait", "histogram", "ms", "Waits.", (1.0, 10.0, 100.0), scope="shop")
-QUEUED = Instrument("shop.queue.length", "gauge", "{order}", "Queue.", scope="shop")
+ORDERS = Instrument("shop.orders", "counter", "{order}", "Orders.", scope=Scope("shop"))
+WAIT = Instrument("shop.wait", "histogram", "ms", "Waits.", (1.0, 10.0, 100.0), scope=Scope("shop"))
+QUEUED = Instrument("shop.queue.length", "gauge", "{order}", "Queue.", scope=Scope("shop"))
 
 
 def text(

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 from otelmon.ledger import identity
 from otelmon.ledger.identity import Identity, Process
 from otelmon.ledger.instrument import Instrument
+from otelmon.ledger.keys import SERIES_LIMIT
 from otelmon.ledger.layout import LANE_STARTED
-from otelmon.ledger.ledger import SERIES_LIMIT, Ledger
+from otelmon.ledger.ledger import Ledger
 from otelmon.ledger.requests import DURATION, SECONDS
 
 

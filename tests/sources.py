@@ -66,9 +66,11 @@ def worker(slot: int = 0, **changes: object) -> Worker:
 class Counts:
     """A private ledger, written as a worker writes it."""
 
-    def __init__(self, *, series_limit: int = 2000, capacity: int = 4) -> None:
+    def __init__(
+        self, *, series_limit: int = 2000, total_limit: int = 10_000, capacity: int = 4
+    ) -> None:
         """Serve."""
-        self.ledger = Ledger(series_limit=series_limit)
+        self.ledger = Ledger(series_limit=series_limit, total_limit=total_limit)
         self.pen = self.ledger.serve_alone(capacity=capacity)
 
     def series(self, instrument: Instrument, attributes: Mapping[str, Attribute]) -> Series:
@@ -90,6 +92,7 @@ class Counts:
     ) -> None:
         """Record to a histogram, in units of its scale."""
         series = self.series(instrument, attributes)
+        assert instrument.scale is not None
         bounds = [round(bound / instrument.scale) for bound in instrument.bounds]
         last = series.base + len(bounds) + 1
         self.pen.add([(series.base + bisect_left(bounds, value), 1), (last, value)])
@@ -171,6 +174,14 @@ class FakeSource:
     def draining(self) -> bool:
         """Return what was set."""
         return self.ends
+
+    def adopted(self) -> str:
+        """Say that it is."""
+        return "global"
+
+    def dropped(self) -> int:
+        """Return none."""
+        return 0
 
     def port(self) -> Mapping[str, object]:
         """Return what was set."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from otelmon.errors import LedgerError
 from otelmon.ledger import layout
-from otelmon.ledger.instrument import OVERFLOW, Attributes, Instrument
+from otelmon.ledger.instrument import OVERFLOW, Attribute, Attributes, Instrument, Scope
 from otelmon.ledger.keys import Keys, KeyTable
 from otelmon.ledger.locks import RangeLocks
 from otelmon.ledger.segment import Segment, SharedSegment
@@ -28,18 +28,20 @@ TIMES = Instrument("times", "histogram", "s", "Times.", (0.1, 1.0), 1e-9)
 HEAT = Instrument("heat", "gauge", "Cel", "Heat.")
 
 _TEXT = st.text(st.characters(), max_size=20)  # surrogates too: headers are decoded with them
+_PLAIN = _TEXT | st.booleans() | st.integers() | st.floats(allow_nan=False)
 _ATTRIBUTES = st.dictionaries(
-    _TEXT, _TEXT | st.booleans() | st.integers() | st.floats(allow_nan=False), max_size=4
+    _TEXT, _PLAIN | st.lists(_PLAIN, max_size=3).map(tuple), max_size=4
 ).map(lambda found: tuple(sorted(found.items())))
 _INSTRUMENTS = st.builds(
     Instrument,
     name=_TEXT,
-    kind=st.sampled_from(["counter", "histogram", "gauge"]),
+    kind=st.sampled_from(["counter", "up_down_counter", "histogram", "gauge"]),
     unit=_TEXT,
     description=_TEXT,
     bounds=st.lists(st.floats(allow_nan=False), max_size=4).map(tuple),
-    scale=st.sampled_from([1.0, 1e-9]),
-    scope=_TEXT,
+    scale=st.sampled_from([1.0, 1e-9, None]),
+    scope=st.builds(Scope, _TEXT, _TEXT, _TEXT, _ATTRIBUTES),
+    merge=st.sampled_from([None, "sum", "worker", "recent", "min", "max"]),
 )
 
 
@@ -85,10 +87,42 @@ def test_no_two_series_share_a_lane(wanted: list[tuple[Instrument, Attributes]])
         for lane in range(series.base, series.base + series.instrument.counts)
     ]
     values = [s.base for s in processes[0].series() if s.instrument.values]
+    sums = [
+        lane
+        for series in processes[0].series()
+        for lane in range(series.sums, series.sums + series.instrument.sums)
+    ]
 
     assert len(set(counts)) == len(counts)
     assert len(set(values)) == len(values)
+    assert len(set(sums)) == len(sums)
     assert min(counts, default=layout.FIRST_LANE) >= layout.FIRST_LANE
+
+
+@pytest.mark.parametrize(
+    "alike", [(1, 1.0, True), (0, False, 0.0), ((1, 2), (1.0, 2.0), (True, 2)), ((), "")]
+)
+def test_attributes_that_are_equal_and_not_the_same_are_kept_apart(
+    alike: tuple[Attribute, ...],
+) -> None:
+    """1, 1.0 and True make three series, here and in a process that only reads of them."""
+    segment = Segment()
+    ours, theirs = _keys(segment), _keys(segment)
+    placed = [ours.place(HITS, (("key", value),)) for value in alike]
+
+    theirs.series()
+    found = [theirs.find(HITS, (("key", value),)) for value in alike]
+    assert [series and repr(series.attributes[0][1]) for series in found] == [*map(repr, alike)]
+    assert len({series and series.base for series in placed}) == len(alike)
+
+
+def test_all_instruments_share_a_limit() -> None:
+    """Past the limit of all series only overflow series are placed, whatever the instrument."""
+    keys = Keys(Segment(), series_limit=10, total_limit=3)
+
+    assert [keys.place(HITS, _route(str(n))) is None for n in range(3)] == [False] * 3
+    assert keys.place(TIMES, _route("/")) is None
+    assert keys.place(TIMES, OVERFLOW) is not None
 
 
 def test_a_series_is_placed_once() -> None:

@@ -114,7 +114,7 @@ def test_a_slot_can_be_claimed_while_nobody_may_append_keys(tmp_path: Path) -> N
     assert keys.find(DURATION, OVERFLOW) is None
     assert pen.head[layout.HEAD_COUNTS] >= layout.FIRST_LANE
     pen.add([(layout.LANE_STARTED, 1)])
-    assert pen.taken()[layout.LANE_STARTED] == 1
+    assert pen.taken().counts[layout.LANE_STARTED] == 1
     segment.close()
 
 

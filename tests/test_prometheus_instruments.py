@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from otelmon import faults
-from otelmon.ledger.instrument import Instrument
+from otelmon.ledger.instrument import Instrument, Scope
 from otelmon.ledger.requests import DURATION
 from otelmon.metrics.names import family_name
 from otelmon.metrics.prometheus import Renderer
@@ -136,8 +136,8 @@ class TestNamesInUse:
         """Series of both are shown, and added where their labels are equal."""
         counts = Counts()
         counts.add(ORDERS, 1, shop="a")
-        counts.add(replace(ORDERS, scope="other", description="Other."), 2, shop="a")
-        counts.add(replace(ORDERS, scope="other", description="Other."), 4, shop="b")
+        counts.add(replace(ORDERS, scope=Scope("other"), description="Other."), 2, shop="a")
+        counts.add(replace(ORDERS, scope=Scope("other"), description="Other."), 4, shop="b")
         document = text(counts.read())
 
         assert value(document, "shop_orders_total", shop="a") == 3
@@ -148,7 +148,7 @@ class TestNamesInUse:
         """Last values cannot be added: of two scopes that say the same, the later one counts."""
         counts = Counts()
         counts.set(QUEUED, 1.0)
-        counts.set(replace(QUEUED, scope="other"), 2.0)
+        counts.set(replace(QUEUED, scope=Scope("other")), 2.0)
 
         assert value(text(counts.read()), "shop_queue_length", worker="0") == 2.0
 

@@ -245,7 +245,7 @@ def test_promtool_has_nothing_to_say() -> None:
 
 def test_ten_thousand_series_are_one_document() -> None:
     """Every one of 10,000 routes is there with its sum, and Prometheus's parser takes all of it."""
-    counts = Counts(series_limit=20_000)
+    counts = Counts(series_limit=20_000, total_limit=20_000)
     for number in range(10_000):
         counts.request(f"/{number}", took=number)
     document = text(counts.read())

@@ -35,6 +35,7 @@ HTTP = (
     ["h:9093", "ftp://h", "http://", "http:///x", "http://h:0", "http://h:99999", "http://a b"],
 )
 SECRETS = ({"pa#ss wörd": "pa#ss wörd", '"a #b"  # c': "a #b"}, ["a #b", '"a" "b" #c'])
+COUNTS = ({"1": 1, "100000": 100_000}, ["0", "-1", "1.5", "100001", "many"])
 PATHS = ({"/a": "/a", "/a b/c": "/a b/c"}, ["a", "./a", "~"])
 TABLE: Mapping[str, tuple[Mapping[str, object], list[str]]] = {
     "MONITORING_INTERVAL": (
@@ -42,6 +43,9 @@ TABLE: Mapping[str, tuple[Mapping[str, object], list[str]]] = {
         ["0", "0.9", "60.1", "nan", "inf", "10s", "-5"],
     ),
     "ENABLE_PROMETHEUS": SWITCHES,
+    "OTELMON_CARDINALITY_LIMIT": COUNTS,
+    "OTELMON_CARDINALITY_TOTAL": COUNTS,
+    "PROMETHEUS_MULTIPROC_DIR": ({"./a b": "./a b", "/a": "/a"}, []),
     "PROMETHEUS_PORT": (
         {"0": 0, "1": 1, "65535": 65535},
         ["-1", "65536", "9090.0", "http", "9" * 5000],

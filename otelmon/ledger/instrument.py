@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal, NamedTuple
 
 
-Kind = Literal["counter", "histogram", "gauge"]
-Attribute = str | bool | int | float
+Kind = Literal["counter", "up_down_counter", "gauge", "histogram"]
+Merge = Literal["add", "sum", "worker", "recent", "min", "max"]
+"""What many processes' figures come to.
+
+*add*: all that was ever added, by the dead too. *sum*, *min*, *max*: of what the live ones say.
+*worker*: nothing, each live one's stands for itself. *recent*: what was said last, by whomever,
+also if that one is dead.
+"""
+Attribute = str | bool | int | float | tuple[str | bool | int | float, ...]
 Attributes = tuple[tuple[str, Attribute], ...]
 
 OVERFLOW: Attributes = (("otel.metric.overflow", True),)
@@ -16,6 +23,25 @@ OVERFLOW: Attributes = (("otel.metric.overflow", True),)
 https://opentelemetry.io/docs/specs/otel/metrics/sdk/#overflow-attribute
 """
 
+_USUAL: Final[dict[Kind, Merge]] = {
+    "counter": "add",
+    "histogram": "add",
+    "up_down_counter": "sum",
+    "gauge": "worker",
+}
+
+
+class Scope(NamedTuple):
+    """Who measures: the instrumentation scope of OpenTelemetry."""
+
+    name: str
+    version: str = ""
+    schema_url: str = ""
+    attributes: Attributes = ()
+
+
+OWN: Final = Scope("otelmon")
+
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
@@ -23,7 +49,7 @@ class Instrument:
 
     *bounds* are a histogram's upper bucket bounds, inclusive, in *unit*. Sums of a histogram are
     whole numbers of *scale* units: durations in seconds are summed in nanoseconds (1e-9), so that
-    no reader ever sees a sum lose a bit.
+    no reader ever sees a sum lose a bit. Where *scale* is None amounts may have any fraction.
     """
 
     name: str
@@ -31,18 +57,36 @@ class Instrument:
     unit: str
     description: str
     bounds: tuple[float, ...] = ()
-    scale: float = 1.0
-    scope: str = "otelmon"
+    scale: float | None = 1.0
+    scope: Scope = OWN
+    merge: Merge | None = None
+    """None means what is usual for the kind, and is replaced by that"""
+
+    def __post_init__(self) -> None:
+        """Say how it is merged."""
+        if self.merge is None:
+            object.__setattr__(self, "merge", _USUAL[self.kind])
 
     @property
     def counts(self) -> int:
         """Return how many counting lanes a series takes: a histogram's buckets, then its sum."""
-        return {"counter": 1, "histogram": len(self.bounds) + 2, "gauge": 0}[self.kind]
+        if self.merge != "add":
+            return 0
+        if self.kind == "counter":
+            return 1
+        return len(self.bounds) + 1 + (self.scale is not None)
+
+    @property
+    def sums(self) -> int:
+        """Return how many lanes of sums a series takes."""
+        if self.merge == "recent":
+            return 2
+        return int(self.merge == "add" and self.scale is None)
 
     @property
     def values(self) -> int:
         """Return how many value lanes a series takes."""
-        return 1 if self.kind == "gauge" else 0
+        return int(self.merge not in ("add", "recent"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +96,9 @@ class Series:
     instrument: Instrument
     attributes: Attributes
     base: int
-    """The first of its counting lanes, or of its value lanes for a gauge; in every slot the same"""
+    """The first of its counting lanes, or of its value lanes; in every slot the same"""
+    sums: int = 0
+    """The first of its lanes of sums, if it has any"""
 
     def buckets(self, lanes: list[int]) -> list[int]:
         """Return a histogram's bucket counts out of *lanes*, zeros where nobody counted yet."""
@@ -61,6 +107,15 @@ class Series:
         return found + [0] * (size - len(found))
 
     def total(self, lanes: list[int]) -> int:
-        """Return a counter's count, or a histogram's sum in its instrument's scale."""
+        """Return a counter's whole amounts, or a histogram's sum in its instrument's scale."""
         at = self.base + self.instrument.counts - 1
         return lanes[at] if at < len(lanes) else 0
+
+
+def told_apart(attributes: Attributes) -> tuple[Attributes, tuple[object, ...]]:
+    """Return what tells attributes from others: 1, 1.0 and True are equal, and not the same."""
+    types = (
+        tuple(map(type, value)) if isinstance(value, tuple) else type(value)
+        for _, value in attributes
+    )
+    return attributes, tuple(types)

@@ -3,8 +3,8 @@
 All processes of an instance share it. Whoever meets a new series appends it under the file lock;
 everybody keeps a parsed copy and reads only what was added since. A record is one JSON array:
 
-    ["i", name, kind, unit, description, bounds, scale, scope]    the next instrument
-    ["s", instrument's number, [[key, value], ...], base]         a series of it
+    ["i", name, kind, unit, description, bounds, scale, scope, merge]    the next instrument
+    ["s", instrument's number, [[key, value], ...], base, sums]          a series of it
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from otelmon.errors import LedgerError
 from otelmon.ledger import layout
-from otelmon.ledger.instrument import OVERFLOW, Attributes, Instrument, Series
+from otelmon.ledger.instrument import OVERFLOW, Attributes, Instrument, Scope, Series, told_apart
 from otelmon.threads import original
 
 
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 
     from otelmon.ledger.segment import Segment
 
+
+# How many series one instrument, and all together, may have; overflow series come on top. The first
+# is the specification's default, https://opentelemetry.io/docs/specs/otel/metrics/sdk/
+SERIES_LIMIT: Final = 2000
+TOTAL_LIMIT: Final = 10_000
 
 # After the file lock could not be had, new series are not even tried for this long.
 _BACK_OFF_SECONDS: Final = 1.0
@@ -40,12 +45,16 @@ class KeyTable:
         self.end = 0
         self.instruments: list[Instrument] = []
         self.series: list[Series] = []
-        self._found: dict[tuple[Instrument, Attributes], Series] = {}
+        self.apart: list[Series] = []
+        """Those whose figures are not added up lane by lane"""
+        self.size_of_all = 0
+        self._numbers: dict[Instrument, int] = {}
+        self._found: dict[object, Series] = {}
         self._sizes: Counter[Instrument] = Counter()
 
     def find(self, instrument: Instrument, attributes: Attributes) -> Series | None:
         """Return the series if it is known here."""
-        return self._found.get((instrument, attributes))
+        return self._found.get((instrument, *told_apart(attributes)))
 
     def size(self, instrument: Instrument) -> int:
         """Return how many series *instrument* has, the overflow series not counted."""
@@ -56,22 +65,27 @@ class KeyTable:
         for record in records:
             tag, *fields = json.loads(record)
             if tag == "i":
-                self.instruments.append(_instrument(fields))
+                instrument = _instrument(fields)
+                self._numbers[instrument] = len(self.instruments)
+                self.instruments.append(instrument)
             elif tag == "s":
                 self._add(fields)
 
     def _add(self, fields: list[Any]) -> None:
-        number, pairs, base = fields
+        number, pairs, base, sums = fields
         instrument = self.instruments[number]
-        series = Series(instrument, tuple((key, value) for key, value in pairs), base)
+        series = Series(instrument, _attributes(pairs), base, sums)
         self.series.append(series)
-        self._found[instrument, series.attributes] = series
+        if instrument.merge != "add":
+            self.apart.append(series)
+        self._found[(instrument, *told_apart(series.attributes))] = series
         if series.attributes != OVERFLOW:
             self._sizes[instrument] += 1
+            self.size_of_all += 1
 
     def announce(self, instrument: Instrument) -> bytes | None:
         """Return the record that makes *instrument* known, None if it is known already."""
-        if instrument in self.instruments:
+        if instrument in self._numbers:
             return None
         fields = (
             instrument.name,
@@ -81,12 +95,15 @@ class KeyTable:
             instrument.bounds,
             instrument.scale,
             instrument.scope,
+            instrument.merge,
         )
         return _encode("i", *fields)
 
-    def place(self, instrument: Instrument, attributes: Attributes, base: int) -> bytes:
+    def place(
+        self, instrument: Instrument, attributes: Attributes, base: int, sums: int = 0
+    ) -> bytes:
         """Return the record that gives a series its lanes; its instrument must be known."""
-        return _encode("s", self.instruments.index(instrument), attributes, base)
+        return _encode("s", self._numbers[instrument], attributes, base, sums)
 
 
 def _encode(*fields: object) -> bytes:
@@ -96,8 +113,13 @@ def _encode(*fields: object) -> bytes:
 
 
 def _instrument(fields: list[Any]) -> Instrument:
-    name, kind, unit, description, bounds, scale, scope = fields
-    return Instrument(name, kind, unit, description, tuple(bounds), scale, scope)
+    name, kind, unit, description, bounds, scale, (who, version, schema, pairs), merge = fields
+    scope = Scope(who, version, schema, _attributes(pairs))
+    return Instrument(name, kind, unit, description, tuple(bounds), scale, scope, merge)
+
+
+def _attributes(pairs: Iterable[tuple[str, Any]]) -> Attributes:
+    return tuple((key, tuple(value) if isinstance(value, list) else value) for key, value in pairs)
 
 
 class Keys:
@@ -107,10 +129,12 @@ class Keys:
     finds the table as it was, and places nothing.
     """
 
-    def __init__(self, segment: Segment, *, series_limit: int) -> None:
+    def __init__(
+        self, segment: Segment, *, series_limit: int = SERIES_LIMIT, total_limit: int = TOTAL_LIMIT
+    ) -> None:
         """Know what the segment's key table holds so far."""
         self._segment = segment
-        self._limit = series_limit
+        self._limit, self._total_limit = series_limit, total_limit
         self._table = KeyTable()
         self._lock = original(_thread, "RLock")()
         self._busy = False
@@ -122,6 +146,10 @@ class Keys:
             if alone:
                 self._catch_up()
             return list(self._table.series)
+
+    def apart(self) -> list[Series]:
+        """Return those of `series`, as of its last call, that are not added up lane by lane."""
+        return self._table.apart
 
     def find(self, instrument: Instrument, attributes: Attributes) -> Series | None:
         """Return a series that is known to this process, and takes no lock."""
@@ -171,23 +199,30 @@ class Keys:
 
     def _append(self, instrument: Instrument, attributes: Attributes) -> None:
         header = self._segment.header
-        word, lanes = (
-            (layout.HEADER_NEXT_COUNT, layout.COUNTS)
-            if instrument.counts
-            else (layout.HEADER_NEXT_VALUE, layout.VALUES)
-        )
-        base = max(header[word], layout.FIRST_LANE)
-        following = base + instrument.counts + instrument.values
-        if following > lanes:
-            raise LedgerError(f"All {lanes} lanes of the ledger are taken.")
+        wanted = [
+            (word, max(header[word], layout.FIRST_LANE), width, lanes)
+            for word, width, lanes in (
+                (layout.HEADER_NEXT_COUNT, instrument.counts, layout.COUNTS),
+                (layout.HEADER_NEXT_VALUE, instrument.values, layout.VALUES),
+                (layout.HEADER_NEXT_SUM, instrument.sums, layout.SUMS),
+            )
+            if width
+        ]
+        for _, start, width, lanes in wanted:
+            if start + width > lanes:
+                raise LedgerError(f"All {lanes} lanes of the ledger are taken.")
+        starts = {word: start for word, start, _, _ in wanted}
+        sums = starts.pop(layout.HEADER_NEXT_SUM, 0)
+        base = next(iter(starts.values()), 0)
         announced = self._table.announce(instrument)
         if announced is not None:
             self._segment.publish(layout.encode_record(announced))
             self._catch_up()
-        frame = layout.encode_record(self._table.place(instrument, attributes, base))
+        frame = layout.encode_record(self._table.place(instrument, attributes, base, sums))
         self._segment.make_room(frame)
         # First the lanes are gone, then they are named: a kill in between only wastes them.
-        header[word] = following
+        for word, start, width, _ in wanted:
+            header[word] = start + width
         self._segment.publish(frame)
         self._catch_up()
 
@@ -210,4 +245,7 @@ class Keys:
         if any(value != value for _, value in attributes):  # noqa: PLR0124 - so is NaN told
             # It equals nothing: its series would not be found again, and be placed for ever.
             return True
-        return attributes != OVERFLOW and self._table.size(instrument) >= self._limit
+        if attributes == OVERFLOW:
+            return False
+        table = self._table
+        return table.size(instrument) >= self._limit or table.size_of_all >= self._total_limit

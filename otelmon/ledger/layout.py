@@ -11,6 +11,7 @@ and a slot, which one process writes and all read, is::
 
     0                head       one page; 64-bit words, see HEAD_*
     COUNTS_AT        counts     64-bit unsigned lanes that only grow
+    SUMS_AT          sums       64-bit floats that stay when their process dies
     VALUES_AT        values     64-bit floats that die with their process
 
 Every number is native-endian, 8 bytes wide and 8-byte aligned, because only such a store is seen
@@ -21,6 +22,9 @@ A series has the same lanes in every slot, so merging is adding slot to slot. Al
 together never pass 2**64, so they can be added as one big integer each without a carry between
 lanes; a sum whose amounts clients choose ends at LANE_LIMIT for that.
 
+Sums are of amounts with fractions, and only grow too; or they are two lanes, what was said last and
+when. A value is unset while all its bits are zero: a zero that was said is stored as -0.0.
+
 Not guaranteed: two lanes are never read at one moment. What must agree is derived from one lane
 (a histogram's count is the sum of its buckets and stored nowhere).
 """
@@ -28,6 +32,7 @@ Not guaranteed: two lanes are never read at one moment. What must agree is deriv
 from __future__ import annotations
 
 import hashlib
+import math
 import struct
 import zlib
 from typing import Final, NamedTuple
@@ -37,7 +42,7 @@ from otelmon.ledger import requests
 
 
 MAGIC: Final = b"otelmon\n"
-VERSION: Final = 1
+VERSION: Final = 2
 PAGE: Final = 4096
 WORD: Final = 8
 
@@ -50,7 +55,9 @@ SLOTS_AT: Final = BOARD_AT + 2 * BOARD_BUFFER
 SLOTS: Final = 256
 COUNTS_AT: Final = PAGE
 COUNTS: Final = 256 * 1024
-VALUES_AT: Final = COUNTS_AT + COUNTS * WORD
+SUMS_AT: Final = COUNTS_AT + COUNTS * WORD
+SUMS: Final = 64 * 1024
+VALUES_AT: Final = SUMS_AT + SUMS * WORD
 VALUES: Final = 32 * 1024
 SLOT_BYTES: Final = VALUES_AT + VALUES * WORD
 FILE_BYTES: Final = SLOTS_AT + SLOTS * SLOT_BYTES
@@ -67,6 +74,7 @@ HEADER_SERVER_PID: Final = 12  # the process whose end is the end of the instanc
 HEADER_SERVER_START: Final = 13  # its start time, because process ids are used again
 HEADER_LOCKS: Final = 16  # inode of the file in which the slots' owners hold their locks
 HEADER_PRIVATE_BEAT: Final = 14  # monotonic ns of the last beat of a process without a slot
+HEADER_NEXT_SUM: Final = 17
 HEADER_BOARD: Final = 15  # how often the board was published; odd and even name the buffer
 
 # Words of a slot's head, written by the slot's owner alone.
@@ -80,7 +88,8 @@ HEAD_DRAINING: Final = 6  # 1 once the owner takes no new requests
 HEAD_COUNTS: Final = 7  # lanes for which the owner has taken space: readers stop there
 HEAD_VALUES: Final = 8
 HEAD_DEATHS: Final = 9  # how many of its owners are dead for certain
-HEAD_WORDS: Final = 10
+HEAD_SUMS: Final = 10
+HEAD_WORDS: Final = 11
 
 # Lanes that every slot has before any series.
 LANE_STARTED: Final = 0
@@ -95,7 +104,10 @@ _RECORD = struct.Struct("=II")
 
 
 def _layout_hash() -> int:
-    numbers = (VERSION, KEYS_AT, BOARD_AT, SLOTS_AT, SLOTS, COUNTS_AT, VALUES_AT, SLOT_BYTES)
+    numbers = (
+        *(VERSION, KEYS_AT, BOARD_AT, SLOTS_AT, SLOTS),
+        *(COUNTS_AT, SUMS_AT, VALUES_AT, SLOT_BYTES),
+    )
     machine = (struct.calcsize("P"), struct.pack("=H", 1))
     # A slot is settled by the requests' instruments, so processes that share it mean the same ones.
     digest = hashlib.sha256(repr((numbers, machine, requests.ALL)).encode())
@@ -159,6 +171,11 @@ def decode_records(data: bytes) -> tuple[list[bytes], int]:
         records.append(payload)
         at += (_RECORD.size + length + WORD - 1) // WORD * WORD
     return records, at
+
+
+def is_set(value: float) -> bool:
+    """Tell whether a value lane was ever stored to: a zero that was said is negative."""
+    return bool(value) or math.copysign(1.0, value) < 0
 
 
 def slot_at(slot: int) -> int:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from otelmon import faults
 from otelmon.errors import LedgerError
 from otelmon.ledger import layout, reader, slots
-from otelmon.ledger.instrument import OVERFLOW
-from otelmon.ledger.keys import Keys
+from otelmon.ledger.hold import Hold
+from otelmon.ledger.keys import SERIES_LIMIT, TOTAL_LIMIT, Keys
+from otelmon.ledger.moving import Early, move
 from otelmon.ledger.opening import mark_private, opened
 from otelmon.ledger.requests import DURATION
 from otelmon.ledger.segment import Segment
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("otelmon")
 
-# The specification's default, https://opentelemetry.io/docs/specs/otel/metrics/sdk/
-SERIES_LIMIT: Final = 2000
 # How often a process without a slot tries to get one.
 _JOIN_SECONDS: Final = 10.0
 
@@ -40,15 +39,6 @@ class Home(NamedTuple):
     identity: Identity
 
 
-class Hold(NamedTuple):
-    """What this process holds of a memory; without a pen what its parent held."""
-
-    segment: Segment
-    keys: Keys
-    pen: Pen | None
-    capacity: int
-
-
 class Ledger:
     """The memory that the processes of an instance share, seen from one of them.
 
@@ -56,11 +46,12 @@ class Ledger:
     whatever its parent had: it must serve for itself.
     """
 
-    def __init__(self, *, series_limit: int = SERIES_LIMIT) -> None:
-        """Begin without memory; *series_limit* bounds the series of one instrument."""
+    def __init__(self, *, series_limit: int = SERIES_LIMIT, total_limit: int = TOTAL_LIMIT) -> None:
+        """Begin without memory; the limits bound the series of one instrument, and all series."""
         self.pen: Pen | None = None
-        self._series_limit = series_limit
+        self._limits = {"series_limit": series_limit, "total_limit": total_limit}
         self._hold: Hold | None = None
+        self._early = Early(self._claim)
         self._home: Home | None = None
         self._join_at = 0.0
 
@@ -86,6 +77,7 @@ class Ledger:
         self._hold = hold
         assert hold.pen is not None
         self.pen = hold.pen
+        self._early.hand_over(hold)
         return hold.pen
 
     def _claim_at(self, home: Home, capacity: int) -> Hold:
@@ -108,40 +100,24 @@ class Ledger:
             old.segment.close()
         return hold
 
-    def _claim(self, segment: Segment, capacity: int) -> Hold:
+    def _claim(self, segment: Segment, capacity: int = 0) -> Hold:
         number = next((n for n in range(layout.SLOTS) if segment.claim(n)), None)
         if number is None:
             raise LedgerError(f"All {layout.SLOTS} slots of the ledger belong to live processes.")
-        keys = Keys(segment, series_limit=self._series_limit)
+        keys = Keys(segment, **self._limits)
         pen = slots.take_over(segment, keys, number, capacity=capacity)
         return Hold(segment, keys, pen, capacity)
 
     # -- series ----------------------------------------------------------------------------------
 
     def series(self, instrument: Instrument, attributes: Attributes) -> Series | None:
-        """Return the series to record to: the one asked for, else its instrument's overflow.
+        """Return the series to record to with `pen`; see `Hold.series`."""
+        return None if self._hold is None else self._hold.series(instrument, attributes)
 
-        *attributes* are sorted by key. Once it has returned a series, storing to its lanes in this
-        process's slot cannot fail. None if not even the overflow series can be had.
-        """
-        for wanted in (attributes, OVERFLOW):
-            try:
-                found = self._series(instrument, wanted)
-            except (LedgerError, OSError) as error:
-                faults.report("ledger_series", error)
-                found = None
-            if found is not None:
-                return found
-        return None
-
-    def _series(self, instrument: Instrument, attributes: Attributes) -> Series | None:
+    def holding(self) -> Hold:
+        """Return where this process records now: memory of its own until it serves."""
         hold = self._hold
-        if hold is None or hold.pen is None:
-            return None
-        found = hold.keys.find(instrument, attributes) or hold.keys.place(instrument, attributes)
-        if found is not None:
-            slots.take_space(hold.segment, hold.pen.number, found)
-        return found
+        return self._early.hold() if hold is None or hold.pen is None else hold
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -205,32 +181,33 @@ class Ledger:
         """
         assert hold.pen is not None
         fresh = self._take_up(self._claim_at(home, hold.capacity))
-        counts = hold.pen.taken()
+        taken = hold.pen.taken()
         hold.pen.lay_down()
         known = hold.keys.series()
-        done = reader.finished(counts, (s for s in known if s.instrument == DURATION))
-        started = counts[layout.LANE_STARTED]
-        adds = [(layout.LANE_STARTED, started), (layout.LANE_LOST, max(0, started - done))]
-        for series in known:
-            width = series.instrument.counts
-            amounts = counts[series.base : series.base + width]
-            moved = self.series(series.instrument, series.attributes) if any(amounts) else None
-            if moved is not None:
-                adds += [(moved.base + n, amount) for n, amount in enumerate(amounts)]
-        fresh.add(adds)
+        done = reader.finished(taken.counts, (s for s in known if s.instrument == DURATION))
+        started = taken.counts[layout.LANE_STARTED]
+        fresh.add([(layout.LANE_STARTED, started), (layout.LANE_LOST, max(0, started - done))])
+        move(taken, known, self.holding())
 
     def forget(self) -> None:
         """Be without a pen, as a forked child must: the slot is its parent's.
 
         A child that was forked inside a request and returns from it books nothing of it.
         """
+        self._early.forget(self._fresh)
         if self._hold is not None and self._hold.pen is not None:
             self._hold.pen.lay_down()
-            segment = self._hold.segment
-            # Not the parent's key table: another thread may have held its lock at the fork.
-            keys = Keys(segment, series_limit=self._series_limit)
-            self._hold = self._hold._replace(pen=None, keys=keys)
+            self._hold = self._fresh(self._hold)._replace(pen=None)
         self.pen = None
+
+    def _fresh(self, hold: Hold) -> Hold:
+        # Not the parent's key table: another thread may have held its lock at the fork.
+        return hold._replace(keys=Keys(hold.segment, **self._limits))
+
+    @property
+    def dropped(self) -> int:
+        """Return how many records its ancestors made before the fork, and never counted."""
+        return self._early.dropped
 
     def close(self) -> None:
         """Give the slot back; what was counted stays in it."""
@@ -238,4 +215,5 @@ class Ledger:
             if self._hold.pen is not None:
                 self._hold.pen.lay_down()
             self._hold.segment.close()
-        self.pen, self._hold = None, None
+        self.pen, self._hold, self._home = None, None, None
+        self._join_at = 0.0

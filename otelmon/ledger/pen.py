@@ -5,14 +5,14 @@ from __future__ import annotations
 import _thread
 import contextlib
 import sys
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from otelmon.ledger import layout
 from otelmon.threads import original
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from otelmon.ledger.segment import SlotView
 
@@ -22,6 +22,14 @@ FREE_THREADED: Final = not getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
 _MOST_LIVE: Final = 10_000
+
+
+class Taken(NamedTuple):
+    """A copy of a slot's lanes."""
+
+    counts: list[int]
+    sums: Sequence[float]
+    values: Sequence[float]
 
 
 class Pen:
@@ -37,12 +45,15 @@ class Pen:
     Hot paths store into `counts` themselves, each lane by its own statement of that form.
     """
 
-    __slots__ = ("counts", "head", "live", "lock", "number", "values")
+    __slots__ = ("counts", "head", "live", "lock", "number", "sums", "values")
+
+    sums: memoryview[float]
+    values: memoryview[float]
 
     def __init__(self, number: int, slot: SlotView) -> None:
         """Write slot *number*, which the caller has claimed."""
         self.number = number
-        self.head, self.counts, self.values = slot
+        self.head, self.counts, self.sums, self.values = slot
         self.live: dict[int, None] = {}
         """Monotonic ns at which each request in flight began, oldest first: an ordered set"""
         self.lock: contextlib.AbstractContextManager[object] = (
@@ -61,7 +72,8 @@ class Pen:
 
         Whoever is in the middle of a request has this pen, and must not need to ask.
         """
-        self.counts = cast("memoryview", _Nowhere())
+        nowhere: Any = _Nowhere()
+        self.counts, self.sums, self.values = nowhere, nowhere, nowhere
 
     def oldest(self) -> int:
         """Return when the oldest request in flight began, 0 if there is none."""
@@ -72,10 +84,14 @@ class Pen:
             return began
         return 0
 
-    def taken(self) -> list[int]:
-        """Return a copy of all counts."""
-        counts: list[int] = self.counts[: self.head[layout.HEAD_COUNTS]].tolist()
-        return counts
+    def taken(self) -> Taken:
+        """Return a copy of all lanes."""
+        head = self.head
+        return Taken(
+            self.counts[: head[layout.HEAD_COUNTS]].tolist(),
+            self.sums[: head[layout.HEAD_SUMS]].tolist(),
+            self.values[: head[layout.HEAD_VALUES]].tolist(),
+        )
 
 
 class _Nowhere:

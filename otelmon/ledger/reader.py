@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
+from itertools import zip_longest
+from math import fsum
 from typing import TYPE_CHECKING, Final
 
 from otelmon.ledger import layout
@@ -12,7 +15,7 @@ from otelmon.ledger.requests import DURATION
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from otelmon.ledger.instrument import Instrument, Series
     from otelmon.ledger.keys import Keys
@@ -44,13 +47,17 @@ class Reading:
     `lanes` are the merged counts; `Series.buckets` and `Series.total` pick out of them.
     """
 
+    created: float  # Unix time; what is counted began then
     at: float  # Unix time
     monotonic: int  # ns
     workers: tuple[Worker, ...]
     series: tuple[Series, ...]
     lanes: list[int]
+    sums: list[float]
     values: dict[int, dict[int, float]]
-    """For each gauge's lane, what each live slot says"""
+    """For each value lane, what each live slot says"""
+    recent: dict[int, float]
+    """For each series of `recent`, by its first lane of sums, what was said last"""
     started: int
     finished: int
     lost: int
@@ -72,6 +79,7 @@ class _Slot:
     number: int
     head: list[int]
     counts: bytes
+    sums: Sequence[float]
     values: Sequence[float]
     alive: bool
     """It has an owner that has begun to count"""
@@ -93,6 +101,7 @@ def read(segment: Segment, keys: Keys, *, own: int | None) -> Reading:
     ]
     # After the slots, so that whatever stands in a copied lane has a name.
     known = keys.series()
+    apart = keys.apart()
     lanes, done = merged([slot.counts for slot in slots], _bucket_mask(known))
     lanes += [0] * (layout.FIRST_LANE - len(lanes))
     now = time.monotonic_ns()
@@ -101,12 +110,15 @@ def read(segment: Segment, keys: Keys, *, own: int | None) -> Reading:
     }
     live = [slot for slot in slots if slot.alive]
     return Reading(
+        created=segment.created / 1e9,
         at=time.time_ns() / 1e9,
         monotonic=now,
         workers=tuple(_worker(slot, unfinished[slot.number], now) for slot in live),
         series=tuple(known),
         lanes=lanes,
-        values=_values(live, known),
+        sums=_sums(slots),
+        values=_values(live, apart),
+        recent=_recent(slots, apart),
         started=lanes[layout.LANE_STARTED],
         finished=sum(done),
         lost=lanes[layout.LANE_LOST] + sum(unfinished[s.number] for s in slots if not s.owned),
@@ -168,11 +180,18 @@ def _copy_now(segment: Segment, number: int, owner: tuple[bool, int]) -> _Slot:
     # After asking who lives: whatever a dead owner has counted lies before this lane.
     used = max(segment.header[layout.HEADER_NEXT_COUNT], layout.FIRST_LANE)
     counts = bytes(view.counts[: min(head[layout.HEAD_COUNTS], used, layout.COUNTS)])
-    values = view.values[: min(head[layout.HEAD_VALUES], layout.VALUES)].tolist()
+    # Of the other kinds most slots have none, and no reader may pass what the owner has space for.
+    sums = _floats(segment, view.sums, head[layout.HEAD_SUMS], layout.HEADER_NEXT_SUM)
+    values = _floats(segment, view.values, head[layout.HEAD_VALUES], layout.HEADER_NEXT_VALUE)
     owned, generation = owner
-    return _Slot(
-        number, head, counts, values, owned and generation > head[layout.HEAD_DEATHS], owned
-    )
+    alive = owned and generation > head[layout.HEAD_DEATHS]
+    return _Slot(number, head, counts, sums, values, alive, owned)
+
+
+def _floats(
+    segment: Segment, lanes: memoryview[float], taken: int, following: int
+) -> Sequence[float]:
+    return lanes[: min(taken, segment.header[following], len(lanes))].tolist()
 
 
 def _unfinished(slot: _Slot, finished: int) -> int:
@@ -205,12 +224,60 @@ def _worker(slot: _Slot, in_flight: int, now: int) -> Worker:
     )
 
 
-def _values(live: list[_Slot], known: list[Series]) -> dict[int, dict[int, float]]:
-    gauges = [series.base for series in known if series.instrument.kind == "gauge"]
+def _sums(slots: list[_Slot]) -> list[float]:
+    """Add up lane by lane, each rounded once: so a sum never falls while its parts grow."""
+    columns = [slot.sums for slot in slots if slot.sums]
+    if len(columns) < 2:
+        return list(columns[0]) if columns else []
+    return list(map(fsum, zip_longest(*columns, fillvalue=0.0)))
+
+
+def _values(live: list[_Slot], apart: list[Series]) -> dict[int, dict[int, float]]:
     return {
-        base: {slot.number: slot.values[base] for slot in live if base < len(slot.values)}
-        for base in gauges
+        series.base: {
+            slot.number: value + 0.0
+            for slot in live
+            if series.base < len(slot.values) and layout.is_set(value := slot.values[series.base])
+        }
+        for series in apart
+        if series.instrument.values
     }
+
+
+def together(
+    series: Series, values: Mapping[int, Mapping[int, float]], recent: Mapping[int, float]
+) -> float | None:
+    """Return what the processes' figures of a series come to, None if none has said any.
+
+    A sum is that of the live ones, 0 without any. Of a series that is merged by worker, or that is
+    added up, there is no such figure.
+    """
+    if series.instrument.merge == "recent":
+        return recent.get(series.sums)
+    fold = _FOLDS.get(series.instrument.merge)
+    return None if fold is None else fold(values.get(series.base, {}).values())
+
+
+_FOLDS: Final[dict[str | None, Callable[[Iterable[float]], float | None]]] = {
+    "sum": fsum,
+    "min": partial(min, default=None),
+    "max": partial(max, default=None),
+}
+
+
+def _recent(slots: list[_Slot], apart: list[Series]) -> dict[int, float]:
+    """Return what was said last; the moment stands behind the value."""
+    found: dict[int, float] = {}
+    for series in apart:
+        at = series.sums
+        said = [
+            (slot.sums[at + 1], slot.sums[at])
+            for slot in slots
+            if series.instrument.sums and at + 1 < len(slot.sums) and slot.sums[at + 1]
+        ]
+        if said:
+            found[at] = max(said)[1]
+    return found
 
 
 def _complete(segment: Segment, now: int) -> bool:

@@ -6,6 +6,7 @@ import contextlib
 import mmap
 import os
 import stat
+import sys
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -30,10 +31,11 @@ _CLOSED: Final = -1
 
 
 class SlotView(NamedTuple):
-    """The three parts of a slot as arrays of words."""
+    """The parts of a slot as arrays of words."""
 
-    head: memoryview
-    counts: memoryview
+    head: memoryview[int]
+    counts: memoryview[int]
+    sums: memoryview[float]
     values: memoryview[float]
 
 
@@ -46,8 +48,14 @@ class Segment:
 
     def __init__(self) -> None:
         """Take the memory; its pages cost nothing until they are used."""
-        whole = memoryview(mmap.mmap(-1, layout.slot_at(1)))
-        header = layout.encode_header(layout.Header(time.time_ns(), bytes(16), 0))
+        # Not shared with forked children either, where that can be said.
+        private = (
+            {} if sys.platform == "win32" else {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS}
+        )
+        whole = memoryview(mmap.mmap(-1, layout.slot_at(1), **private))
+        self.created = time.time_ns()
+        """Unix ns at which the memory was made"""
+        header = layout.encode_header(layout.Header(self.created, bytes(16), 0))
         whole[: len(header)] = header
         self._use(whole[: layout.SLOTS_AT])
         self._slots = {0: _view(whole[layout.SLOTS_AT :])}
@@ -164,6 +172,7 @@ class SharedSegment(Segment):
                 f"The ledger {self.path} has {size} bytes where {layout.FILE_BYTES} belong."
             )
         found = layout.decode_header(os.pread(self._fd, layout.PAGE, 0))
+        self.created = found.created
         if (found.boot, found.network) != (header.boot, header.network):
             raise LedgerError(f"The ledger {self.path} is of another boot or network namespace.")
 
@@ -256,6 +265,7 @@ class SharedSegment(Segment):
 def _view(slot: memoryview) -> SlotView:
     return SlotView(
         slot[: layout.COUNTS_AT].cast("Q"),
-        slot[layout.COUNTS_AT : layout.VALUES_AT].cast("Q"),
+        slot[layout.COUNTS_AT : layout.SUMS_AT].cast("Q"),
+        slot[layout.SUMS_AT : layout.VALUES_AT].cast("d"),
         slot[layout.VALUES_AT :].cast("d"),
     )

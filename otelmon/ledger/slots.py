@@ -27,6 +27,7 @@ class _Lanes(NamedTuple):
 
 
 _COUNTS: Final = _Lanes(layout.HEAD_COUNTS, layout.COUNTS_AT, layout.COUNTS)
+_SUMS: Final = _Lanes(layout.HEAD_SUMS, layout.SUMS_AT, layout.SUMS)
 _VALUES: Final = _Lanes(layout.HEAD_VALUES, layout.VALUES_AT, layout.VALUES)
 _STEP: Final = layout.STEP_BYTES // layout.WORD
 
@@ -63,9 +64,13 @@ def take_space(segment: Segment, number: int, series: Series) -> None:
     Raises:
         OSError: there is no more space.
     """
-    lanes = _COUNTS if series.instrument.counts else _VALUES
-    needed = series.base + series.instrument.counts + series.instrument.values
-    _take(segment, number, lanes, needed)
+    instrument = series.instrument
+    if instrument.counts:
+        _take(segment, number, _COUNTS, series.base + instrument.counts)
+    if instrument.values:
+        _take(segment, number, _VALUES, series.base + instrument.values)
+    if instrument.sums:
+        _take(segment, number, _SUMS, series.sums + instrument.sums)
 
 
 def _take(segment: Segment, number: int, lanes: _Lanes, needed: int) -> None:

@@ -10,21 +10,31 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING, Final, Literal
+from math import fsum
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from otelmon.ledger.reader import together
 from otelmon.metrics.names import help_text, label_text, number
 
 
 if TYPE_CHECKING:
-    from otelmon.ledger.instrument import Attributes
+    from otelmon.ledger.instrument import Attributes, Merge, Series
 
 
-Rows = Mapping[bytes, list[int]]
-"""First lanes by labels. Series that differ only in what is not shown have the same labels."""
+Rows = Mapping[bytes, list["Series"]]
+"""Series by labels. Those that differ only in what is not shown have the same labels."""
 Labels = Callable[["Attributes"], bytes | None]
 """Returns the labels of a series, None for one that is not shown."""
-Values = Mapping[int, Mapping[int, float]]
-"""What each slot says, by lane"""
+
+
+class Merged(NamedTuple):
+    """What was read, with a lane for every series that is known; see `Reading`."""
+
+    lanes: list[int]
+    sums: list[float]
+    values: Mapping[int, Mapping[int, float]]
+    recent: Mapping[int, float]
+
 
 OVERFLOW_LABELS: Final = label_text([("otel_metric_overflow", "true")])
 # Stands for the labels in a template. They are put in last, so labels may hold it.
@@ -38,23 +48,27 @@ class Counter:
     name: str  # without _total
     about: str
     labels: Labels
-    scale: float = 1.0
+    scale: float | None = 1.0
     width: int = 1
     initial: tuple[bytes, ...] = ()
     """Labels that are shown from the start, at 0"""
 
     kind: Literal["counter"] = "counter"
 
-    def samples(self, rows: Rows, lanes: list[int], _: Values) -> Iterator[bytes]:
+    def samples(self, rows: Rows, merged: Merged) -> Iterator[bytes]:
         """Yield the lines; the overflow series' only once there is something in it."""
         digits, parts = _written(self.scale)
         labelled = f"{self.name}_total{{%b}} {digits}\n".encode()
         plain = f"{self.name}_total {digits}\n".encode()
-        width = self.width
-        for labels, bases in rows.items():
-            value = 0
-            for base in bases:
-                value += sum(lanes[base : base + width])
+        lanes, width = merged.lanes, self.width
+        for labels, alike in rows.items():
+            value: float = 0
+            for series in alike:
+                value += sum(lanes[series.base : series.base + width])
+            if self.scale is None:
+                # A whole number stays one, however large.
+                fractions = fsum(merged.sums[series.sums] for series in alike)
+                value = value + fractions if fractions else value
             if not labels:
                 yield plain % parts(value)
             elif value or labels != OVERFLOW_LABELS:
@@ -69,23 +83,27 @@ class Histogram:
     about: str
     labels: Labels
     bounds: tuple[float, ...]
-    scale: float = 1.0
+    scale: float | None = 1.0
 
     kind: Literal["histogram"] = "histogram"
 
-    def samples(self, rows: Rows, lanes: list[int], _: Values) -> Iterator[bytes]:
+    def samples(self, rows: Rows, merged: Merged) -> Iterator[bytes]:
         """Yield all lines of a series at once."""
+        lanes, sums = merged.lanes, merged.sums
         size = len(self.bounds) + 1
+        width = size + (self.scale is not None)
         parts = _written(self.scale)[1]
         labelled, plain = self._template(_HERE), self._template("")
-        for labels, bases in rows.items():
-            found = lanes[bases[0] : bases[0] + size + 1]
-            for base in bases[1:]:
-                more = lanes[base : base + size + 1]
+        for labels, alike in rows.items():
+            first = alike[0]
+            found = lanes[first.base : first.base + width]
+            for series in alike[1:]:
+                more = lanes[series.base : series.base + width]
                 found = [a + b for a, b in zip(found, more, strict=True)]
             counts = tuple(accumulate(found[:size]))
             if counts[-1]:
-                numbers = (*counts, *parts(found[size]), counts[-1])
+                total = fsum(sums[s.sums] for s in alike) if self.scale is None else found[size]
+                numbers = (*counts, *parts(total), counts[-1])
                 yield (labelled % numbers).replace(b"\0", labels) if labels else plain % numbers
 
     def _template(self, labels: str) -> bytes:
@@ -99,26 +117,33 @@ class Histogram:
 
 
 @dataclass(frozen=True, slots=True)
-class Gauge:
-    """Last values, which belong to a process: one sample for each slot."""
+class Last:
+    """What was said last, by each process or put together from what all said."""
 
-    name: str
+    name: str  # a counter's without _total
     about: str
     labels: Labels
-    scale: float = 1.0
+    merge: Merge = "worker"
+    kind: Literal["gauge", "counter"] = "gauge"
 
-    kind: Literal["gauge"] = "gauge"
+    def samples(self, rows: Rows, merged: Merged) -> Iterator[bytes]:
+        """Yield the lines: one for each slot, or one in all."""
+        name = f"{self.name}_total".encode() if self.kind == "counter" else self.name.encode()
+        for labels, alike in rows.items():
+            # Of two scopes that say the same, the later one counts.
+            series = alike[-1]
+            if self.merge == "worker":
+                before = labels + b"," if labels else b""
+                for slot, value in merged.values.get(series.base, {}).items():
+                    yield b'%b{%bworker="%d"} %b\n' % (name, before, slot, number(value))
+            else:
+                figure = together(series, merged.values, merged.recent)
+                if figure is not None:
+                    braces = b"{%b}" % labels if labels else b""
+                    yield b"%b%b %b\n" % (name, braces, number(figure))
 
-    def samples(self, rows: Rows, _: list[int], values: Values) -> Iterator[bytes]:
-        """Yield the lines."""
-        name = self.name.encode()
-        for labels, bases in rows.items():
-            before = labels + b"," if labels else b""
-            for slot, value in values.get(bases[-1], {}).items():
-                yield b'%b{%bworker="%d"} %b\n' % (name, before, slot, number(value))
 
-
-Family = Counter | Histogram | Gauge
+Family = Counter | Histogram | Last
 
 
 def head(name: str, kind: str, about: str, *, openmetrics: bool) -> bytes:
@@ -137,11 +162,13 @@ def taken(name: str, kind: str) -> frozenset[str]:
 _HISTOGRAM_ENDINGS: Final = ("_bucket", "_sum", "_count", "_created")
 
 
-def _written(scale: float) -> tuple[str, Callable[[int], tuple[object, ...]]]:
+def _written(scale: float | None) -> tuple[str, Callable[[float], tuple[object, ...]]]:
     """Return how a whole number of *scale* units is written, and the parts to write.
 
     A sum of nanoseconds is written digit by digit: exact, and quicker than a float.
     """
+    if scale is None:
+        return "%b", lambda value: (number(value),)
     places = -round(math.log10(scale)) if scale > 0 else 0
     if scale == 1.0:
         return "%d", lambda value: (value,)

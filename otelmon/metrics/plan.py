@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self
 
 from otelmon import faults
 from otelmon.errors import OtelmonError
-from otelmon.metrics.families import Counter, Family, Gauge, Histogram, head, taken
+from otelmon.ledger.instrument import OWN
+from otelmon.metrics.families import Counter, Family, Histogram, Last, Merged, head, taken
 from otelmon.metrics.names import attribute_labels, family_name
 
 
@@ -22,10 +23,12 @@ if TYPE_CHECKING:
 
 
 class Shown(NamedTuple):
-    """A family, and the first lanes of its samples by their labels."""
+    """A family, and the series of its samples by their labels."""
 
     family: Family
-    rows: dict[bytes, list[int]]
+    rows: dict[bytes, list[Series]]
+    own: bool = True
+    """It is of otelmon's own scope, and nobody else's series stand in it"""
 
 
 class Plan:
@@ -51,7 +54,7 @@ class Plan:
         self._own_names = own_names
         self._others = others
         self.series: tuple[Series, ...] = ()
-        self.lanes = 0
+        self.lanes = self.sums = 0
         self.places: dict[Instrument, tuple[str, ...]] = {
             instrument: tuple(family.name for family in families)
             for instrument, families in words.items()
@@ -82,17 +85,22 @@ class Plan:
 
     def samples(self, reading: Reading, *, openmetrics: bool) -> Iterator[bytes]:
         """Yield the text of all families."""
-        lanes = reading.lanes + [0] * (self.lanes - len(reading.lanes))
-        for family, rows in self.shown.values():
+        merged = Merged(
+            reading.lanes + [0] * (self.lanes - len(reading.lanes)),
+            reading.sums + [0.0] * (self.sums - len(reading.sums)),
+            reading.values,
+            reading.recent,
+        )
+        for family, rows, _ in self.shown.values():
             yield head(family.name, family.kind, family.about, openmetrics=openmetrics)
-            yield from family.samples(rows, lanes, reading.values)
+            yield from family.samples(rows, merged)
 
     def _copied(self) -> Self:
         plan = copy.copy(self)
         plan.places, plan.met = dict(self.places), set(self.met)
         plan.shown = {
-            name: Shown(family, {labels: list(bases) for labels, bases in rows.items()})
-            for name, (family, rows) in self.shown.items()
+            name: Shown(family, {labels: list(alike) for labels, alike in rows.items()}, own)
+            for name, (family, rows, own) in self.shown.items()
         }
         return plan
 
@@ -105,36 +113,38 @@ class Plan:
                 self._name(instrument)
         found: dict[Labels, bytes | None] = {}
         for name in self.places[instrument]:
-            family, rows = self.shown[name]
+            family, rows, _ = self.shown[name]
             if family.labels not in found:
                 found[family.labels] = family.labels(series.attributes)
             labels = found[family.labels]
             if labels is not None:
-                rows.setdefault(labels, []).append(series.base)
+                rows.setdefault(labels, []).append(series)
         self.lanes = max(self.lanes, series.base + instrument.counts)
+        self.sums = max(self.sums, series.sums + instrument.sums)
 
     def _name(self, instrument: Instrument) -> None:
         """Find the family that shows an instrument under its own name."""
-        family = _family(instrument)
+        family, own = _family(instrument), instrument.scope == OWN
         held = self.shown.get(family.name)
         if held is None:
-            free = taken(family.name, family.kind).isdisjoint(self._taken())
+            free = taken(family.name, family.kind).isdisjoint(self.taken())
         elif _differ_in_bounds(held.family, family):
             # As after a reload of a changed application: the newest is right.
             self._hide(family.name)
             held, free = None, True
         else:
-            free = _alike(held.family, family)
+            free = _alike(held.family, family) and held.own == own
         if not free:
             faults.report("prometheus_family", _refusal(instrument, "that name is in use"))
             self.places.setdefault(instrument, ())
             return
         if held is None:
-            self.shown[family.name] = Shown(family, {})
+            self.shown[family.name] = Shown(family, {}, own)
         self.places[instrument] = (*self.places.get(instrument, ()), family.name)
 
-    def _taken(self) -> frozenset[str]:
-        shown = (taken(family.name, family.kind) for family, _ in self.shown.values())
+    def taken(self) -> frozenset[str]:
+        """Return all names that nothing else may have."""
+        shown = (taken(each.family.name, each.family.kind) for each in self.shown.values())
         return self._others.union(*shown)
 
     def _hide(self, name: str) -> None:
@@ -156,11 +166,14 @@ _worker_labels: Final = partial(attribute_labels, ours="worker")
 
 def _family(instrument: Instrument) -> Family:
     name, about = family_name(instrument), instrument.description
-    if instrument.kind == "histogram":
-        return Histogram(name, about, _bucket_labels, instrument.bounds, instrument.scale)
-    if instrument.kind == "counter":
+    if instrument.merge == "add":
+        if instrument.kind == "histogram":
+            return Histogram(name, about, _bucket_labels, instrument.bounds, instrument.scale)
         return Counter(name, about, attribute_labels, instrument.scale)
-    return Gauge(name, about, _worker_labels)
+    assert instrument.merge is not None
+    labels = _worker_labels if instrument.merge == "worker" else attribute_labels
+    kind: Literal["counter", "gauge"] = "counter" if instrument.kind == "counter" else "gauge"
+    return Last(name, about, labels, instrument.merge, kind)
 
 
 def _alike(one: Family, other: Family) -> bool:
@@ -176,6 +189,6 @@ def _differ_in_bounds(one: Family, other: Family) -> bool:
 
 def _refusal(instrument: Instrument, why: str) -> OtelmonError:
     return OtelmonError(
-        f"The {instrument.kind} {instrument.name!r} of {instrument.scope!r} is not in the "
+        f"The {instrument.kind} {instrument.name!r} of {instrument.scope.name!r} is not in the "
         f"Prometheus text: {why}."
     )

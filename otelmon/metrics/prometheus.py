@@ -15,7 +15,7 @@ from otelmon.metrics.plan import Plan
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Container, Iterator
 
     from otelmon.board import Published
     from otelmon.ledger.reader import Reading
@@ -52,8 +52,12 @@ class Renderer:
         *,
         openmetrics: bool,
         host: bytes = b"",
+        others: Callable[[Container[str]], bytes] | None = None,
     ) -> bytes:
-        """Return the whole document; *host* are the host's families in the same format."""
+        """Return the whole document; *host* are the host's families in the same format.
+
+        *others* is given the names that are taken, and returns whatever else is to be shown.
+        """
         parts = [host]
         if reading is not None:
             # Two threads may both do this; they come to the same.
@@ -61,6 +65,8 @@ class Renderer:
             parts += plan.samples(reading, openmetrics=openmetrics)
             for fixed in self._fixed:
                 parts += _samples(fixed, reading, published, openmetrics=openmetrics)
+        if others is not None:
+            parts.append(others(self._plan.taken().union(_HOST)))
         if openmetrics:
             parts.append(b"# EOF\n")
         return b"".join(parts)

@@ -54,6 +54,8 @@ _TMP = "/tmp"  # noqa: S108 - the system's own default
 
 _SECONDS = number("seconds", 0)
 _MILLISECONDS = whole("milliseconds", 1, 86_400_000)
+# The ledger has lanes for some fifteen thousand histograms of 15 buckets.
+_LIMIT = whole("series", 1, 100_000)
 _PATHS = each(matching(r"(?s)/.*", "a path"), "paths that begin with /, separated by commas")
 # The exporter judges it: over gRPC it takes an address without a scheme, against the standard.
 _COLLECTOR = replace(TEXT, show=shown_scheme)
@@ -151,6 +153,15 @@ class Settings(Thresholds):
     )
     excluded_urls: tuple[str, ...] = variable(
         "OTEL_PYTHON_EXCLUDED_URLS", (), REGEXES, "Searched for in the path: not measured."
+    )
+    cardinality_limit: int = variable(
+        "OTELMON_CARDINALITY_LIMIT", 2000, _LIMIT, "Series that one instrument may have."
+    )
+    cardinality_total: int = variable(
+        "OTELMON_CARDINALITY_TOTAL", 10_000, _LIMIT, "Series that all instruments may have."
+    )
+    prometheus_multiproc_dir: str | None = variable(
+        "PROMETHEUS_MULTIPROC_DIR", None, TEXT, "Where prometheus_client's own metrics lie."
     )
     disk_path: str | None = variable(
         "DISK_PATH", None, TEXT, "A path on the disk to watch; None: the working directory."

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from otelmon.metrics import figures
 from otelmon.views import own
+from otelmon.views.measured import measured
 from otelmon.views.response import as_json
 
 
@@ -25,6 +26,7 @@ def metrics(source: Source, _environ: WSGIEnvironment) -> Response:
             "system": figures.system(published),
             "application": figures.application(reading, published),
             "workers": figures.workers(reading, published),
+            "metrics": measured(reading),
             "alerts": [],
             "timestamp": figures.iso(time.time_ns() / 1e9),
             "otelmon": own.full(source, reading, published),

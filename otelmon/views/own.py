@@ -30,6 +30,7 @@ def brief(source: Source, reading: Reading | None, published: Published | None) 
     return {
         "ledger": _ledger(reading),
         "keeper_age_seconds": figures.rounded(figures.keeper_age(reading, published)),
+        "opentelemetry": source.adopted(),
         "faults": _faults(),
         "port": dict(source.port()),
     }
@@ -47,6 +48,8 @@ def full(source: Source, reading: Reading | None, published: Published | None) -
             "slot": None if published is None else published.keeper,
             "age_seconds": figures.rounded(figures.keeper_age(reading, published)),
         },
+        "opentelemetry": source.adopted(),
+        "records_before_fork": source.dropped(),
         "series": None if reading is None else _series(reading),
         "faults": _faults(),
         "port": dict(source.port()),

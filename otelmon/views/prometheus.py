@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from otelmon import faults
@@ -14,6 +15,8 @@ from otelmon.views.response import OK, Response
 
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from _typeshed.wsgi import WSGIEnvironment
 
     from otelmon.instruments.figures import Row
@@ -45,6 +48,7 @@ class PrometheusPage:
             self._source.published(),
             openmetrics=openmetrics,
             host=self._host(openmetrics=openmetrics),
+            others=partial(self._others, openmetrics=openmetrics),
         )
         content_type = _OPENMETRICS if openmetrics else _TEXT
         if takes_gzip(environ.get("HTTP_ACCEPT_ENCODING", "")):
@@ -58,6 +62,19 @@ class PrometheusPage:
             return self._exporter_of_this_process().text(openmetrics=openmetrics)
         except Exception as error:  # noqa: BLE001 - see above
             faults.report("host_text", error)
+            return b""
+
+    def _others(self, taken: Container[str], *, openmetrics: bool) -> bytes:
+        """Return prometheus_client's families, where the application measures with it."""
+        directory = self._source.settings.prometheus_multiproc_dir
+        if directory is None:
+            return b""
+        try:
+            from otelmon.metrics import multiprocess
+
+            return multiprocess.text(directory, taken, openmetrics=openmetrics)
+        except Exception as error:  # noqa: BLE001 - as for the host
+            faults.report("prometheus_client", error)
             return b""
 
     def _exporter_of_this_process(self) -> HostExporter:

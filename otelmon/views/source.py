@@ -27,5 +27,11 @@ class Source(Protocol):
     def draining(self) -> bool:
         """Tell whether the server is about to end, as far as this process knows."""
 
+    def adopted(self) -> str:
+        """Say whether what is made through the OpenTelemetry API is recorded here."""
+
+    def dropped(self) -> int:
+        """Return how many records were made before this process was forked, and are nobody's."""
+
     def port(self) -> Mapping[str, object]:
         """Say how the metrics port does: its state, and what goes with that."""

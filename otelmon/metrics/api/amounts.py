@@ -1,0 +1,49 @@
+"""Amounts as they are stored: whole ones exactly, others as floats."""
+
+from __future__ import annotations
+
+import operator
+import sys
+import time
+from typing import TYPE_CHECKING, Final
+
+
+if TYPE_CHECKING:
+    from otelmon.ledger.pen import Pen
+
+
+# Whole amounts below this are added as such. Larger ones are added as floats, which hold every whole
+# number up to 2**53: so no count of them can make the sum of all slots' lanes pass 2**64.
+WHOLE: Final = 2**24
+LARGEST: Final = sys.float_info.max
+
+
+def number(amount: object) -> float:
+    """Return *amount* as an int if it is whole by its type, else as a float.
+
+    Raises TypeError, AttributeError or OverflowError for what is no number that can be stored.
+    """
+    try:
+        return operator.index(amount)  # type: ignore[arg-type]
+    except TypeError:
+        # Not `float`, which would also read a text.
+        return float(amount.__float__())  # type: ignore[attr-defined]
+
+
+def add(pen: Pen, lane: int, sums: int, amount: float) -> None:
+    """Add to what only grows."""
+    if isinstance(amount, int) and amount < WHOLE:
+        pen.counts[lane] += amount
+    else:
+        pen.sums[sums] += amount
+
+
+def say(pen: Pen, lane: int, amount: float) -> None:
+    """Say a process's own figure: a lane without any bit is one that nobody has stored to."""
+    pen.values[lane] = amount or -0.0
+
+
+def say_last(pen: Pen, sums: int, amount: float) -> None:
+    """Say the instance's figure: the latest to be said counts."""
+    pen.sums[sums] = amount
+    pen.sums[sums + 1] = time.monotonic_ns()

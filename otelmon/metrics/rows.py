@@ -1,0 +1,98 @@
+"""What was measured, as rows: one for each series, of all processes together, and of the host.
+
+This is what every exporter and view is made of. Rows are immutable and plain: to make them needs no
+SDK, no lock and no further look at the ledger.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from otelmon.instruments.figures import FIGURES
+from otelmon.ledger.instrument import OVERFLOW, Instrument, Scope
+from otelmon.ledger.reader import together
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from otelmon.board import Published
+    from otelmon.instruments.figures import Figure
+    from otelmon.ledger.instrument import Attributes, Series
+    from otelmon.ledger.reader import Reading
+
+
+HOST: Final = Scope("otelmon.host")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One series at one moment."""
+
+    instrument: Instrument
+    attributes: Attributes
+    value: float
+    """What a counter or gauge says; of a histogram the sum of all amounts, in its unit"""
+    buckets: tuple[int, ...] = ()
+    """A histogram's counts, one for each bound and one for what is above all; else nothing"""
+    worker: int | None = None
+    """The slot of the process whose figure it is; None if it is of all"""
+
+    @property
+    def count(self) -> int:
+        """Return how many amounts a histogram has counted."""
+        return sum(self.buckets)
+
+
+def of_ledger(reading: Reading) -> Iterator[Row]:
+    """Yield what is counted; a histogram from its first amount on, an overflow once it has some."""
+    for series in reading.series:
+        instrument = series.instrument
+        if instrument.merge == "worker":
+            for slot, value in reading.values.get(series.base, {}).items():
+                yield Row(instrument, series.attributes, value, worker=slot)
+        elif instrument.kind == "histogram":
+            buckets = tuple(series.buckets(reading.lanes))
+            if any(buckets):
+                yield Row(instrument, series.attributes, _amount(series, reading), buckets)
+        else:
+            figure = _figure(series, reading)
+            if figure is not None and (figure or series.attributes != OVERFLOW):
+                yield Row(instrument, series.attributes, figure)
+
+
+def of_host(published: Published | None) -> Iterator[Row]:
+    """Yield what the keeper has sampled, under the names of the semantic conventions."""
+    known = {} if published is None else published.host
+    for figure in FIGURES:
+        value = known.get(figure.field)
+        if value is not None:
+            yield _host_row(figure, value)
+
+
+def _host_row(figure: Figure, shown: float) -> Row:
+    gauge = figure.gauge
+    instrument = Instrument(gauge.name, "gauge", gauge.unit, gauge.description, (), None, HOST)
+    # Shown as percent, observed as a fraction.
+    value = shown / 100 if gauge.unit == "1" else shown
+    return Row(instrument, tuple(sorted(figure.attributes.items())), value)
+
+
+def _figure(series: Series, reading: Reading) -> float | None:
+    if series.instrument.merge == "add":
+        return _amount(series, reading)
+    return together(series, reading.values, reading.recent)
+
+
+def _amount(series: Series, reading: Reading) -> float:
+    """Return what was added; a whole number stays one, however large, until it has a fraction."""
+    instrument = series.instrument
+    if instrument.scale is not None:
+        total = series.total(reading.lanes)
+        return total if instrument.scale == 1 else total * instrument.scale
+    fractions = reading.sums[series.sums] if series.sums < len(reading.sums) else 0.0
+    if instrument.kind == "histogram":
+        return fractions
+    whole = series.total(reading.lanes)
+    return whole + fractions if fractions else whole
