@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from otelmon import board, faults, threads
 from otelmon.board import Point, Published
 from otelmon.ledger import sockets
+from otelmon.ledger.ageing import Ageing
 from otelmon.ledger.locks import Lease
 from otelmon.metrics import figures
 
@@ -74,6 +75,7 @@ class Keeper:
         self._host: HostMeter | None = None
         self._sample: threads.Errand[Mapping[str, Number]]
         self._due: float | None = None
+        self._ageing = Ageing(settings.series_idle_seconds)
         self._observing = threads.Errand(observe)
         self._observe = observe
         self._observe_at = 0.0
@@ -170,6 +172,7 @@ class Keeper:
         lease = self._lease(0)
         if segment is None or (lease is not None and not lease.take()):
             self._host, self._due = None, None
+            self._ageing = Ageing(self._settings.series_idle_seconds)
             return
         before = board.read(segment)
         if self._due is None:
@@ -186,6 +189,7 @@ class Keeper:
         host = self._measure(before)
         reading = self._ledger.read()
         assert reading is not None
+        self._ledger.age(self._ageing, reading)
         point = Point(reading.monotonic, *figures.totals(reading))
         pen = self._ledger.pen
         board.publish(

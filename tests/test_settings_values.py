@@ -45,6 +45,7 @@ TABLE: Mapping[str, tuple[Mapping[str, object], list[str]]] = {
     "ENABLE_PROMETHEUS": SWITCHES,
     "OTELMON_CARDINALITY_LIMIT": COUNTS,
     "OTELMON_CARDINALITY_TOTAL": COUNTS,
+    "OTELMON_SERIES_IDLE_SECONDS": ({"1": 1.0, "7200": 7200.0}, ["0", "0.5", "nan", "1h"]),
     "PROMETHEUS_MULTIPROC_DIR": ({"./a b": "./a b", "/a": "/a"}, []),
     "PROMETHEUS_PORT": (
         {"0": 0, "1": 1, "65535": 65535},

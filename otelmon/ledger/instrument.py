@@ -99,6 +99,8 @@ class Series:
     """The first of its counting lanes, or of its value lanes; in every slot the same"""
     sums: int = 0
     """The first of its lanes of sums, if it has any"""
+    number: int = 0
+    """How many series were placed before it"""
 
     def buckets(self, lanes: list[int]) -> list[int]:
         """Return a histogram's bucket counts out of *lanes*, zeros where nobody counted yet."""

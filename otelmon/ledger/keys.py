@@ -5,6 +5,7 @@ everybody keeps a parsed copy and reads only what was added since. A record is o
 
     ["i", name, kind, unit, description, bounds, scale, scope, merge]    the next instrument
     ["s", instrument's number, [[key, value], ...], base, sums]          a series of it
+    ["r", series' number, weight]    which has rested, at this weight, and made room for another
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from otelmon.threads import original
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from otelmon.ledger.segment import Segment
 
@@ -37,6 +38,10 @@ TOTAL_LIMIT: Final = 10_000
 _BACK_OFF_SECONDS: Final = 1.0
 
 
+Weight = tuple[float, ...]
+"""What is in a series' lanes, in a few numbers that differ as soon as anything is recorded to it"""
+
+
 class KeyTable:
     """A parsed copy of the key table; `end` is how many bytes of it were read so far."""
 
@@ -47,6 +52,8 @@ class KeyTable:
         self.series: list[Series] = []
         self.apart: list[Series] = []
         """Those whose figures are not added up lane by lane"""
+        self.resting: dict[int, Weight] = {}
+        """At which weight a series was put to rest, by its number"""
         self.size_of_all = 0
         self._numbers: dict[Instrument, int] = {}
         self._found: dict[object, Series] = {}
@@ -70,11 +77,13 @@ class KeyTable:
                 self.instruments.append(instrument)
             elif tag == "s":
                 self._add(fields)
+            elif tag == "r":
+                self._rest(*fields)
 
     def _add(self, fields: list[Any]) -> None:
         number, pairs, base, sums = fields
         instrument = self.instruments[number]
-        series = Series(instrument, _attributes(pairs), base, sums)
+        series = Series(instrument, _attributes(pairs), base, sums, len(self.series))
         self.series.append(series)
         if instrument.merge != "add":
             self.apart.append(series)
@@ -82,6 +91,12 @@ class KeyTable:
         if series.attributes != OVERFLOW:
             self._sizes[instrument] += 1
             self.size_of_all += 1
+
+    def _rest(self, number: int, weight: list[float]) -> None:
+        if number not in self.resting:
+            self._sizes[self.series[number].instrument] -= 1
+            self.size_of_all -= 1
+        self.resting[number] = tuple(weight)
 
     def announce(self, instrument: Instrument) -> bytes | None:
         """Return the record that makes *instrument* known, None if it is known already."""
@@ -104,6 +119,10 @@ class KeyTable:
     ) -> bytes:
         """Return the record that gives a series its lanes; its instrument must be known."""
         return _encode("s", self._numbers[instrument], attributes, base, sums)
+
+    def rest(self, number: int, weight: Weight) -> bytes:
+        """Return the record that puts a series to rest."""
+        return _encode("r", number, weight)
 
 
 def _encode(*fields: object) -> bytes:
@@ -150,6 +169,34 @@ class Keys:
     def apart(self) -> list[Series]:
         """Return those of `series`, as of its last call, that are not added up lane by lane."""
         return self._table.apart
+
+    def resting(self) -> dict[int, Weight]:
+        """Return at which weight series were put to rest, as of the last call of `series`."""
+        return self._table.resting
+
+    def crowded(self, share: float) -> list[Series]:
+        """Return the series of instruments that use this share of what they may, all if all do."""
+        table = self._table
+        if table.size_of_all >= share * self._total_limit:
+            return list(table.series)
+        return [
+            series
+            for series in table.series
+            if table.size(series.instrument) >= share * self._limit
+        ]
+
+    def rest(self, weights: Mapping[int, Weight]) -> bool:
+        """Put series to rest, by their numbers; return False if that cannot be had now.
+
+        Raises:
+            LedgerError, OSError: there is no more space.
+        """
+        with self._changing() as alone, self._segment.appending() as appending:
+            if not (alone and appending and self._catch_up()):
+                return False
+            for number, weight in weights.items():
+                self._segment.publish(layout.encode_record(self._table.rest(number, weight)))
+            return self._catch_up()
 
     def find(self, instrument: Instrument, attributes: Attributes) -> Series | None:
         """Return a series that is known to this process, and takes no lock."""

@@ -20,6 +20,7 @@ from otelmon.ledger.segment import Segment
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from otelmon.ledger.ageing import Ageing
     from otelmon.ledger.identity import Identity
     from otelmon.ledger.instrument import Attributes, Instrument, Series
     from otelmon.ledger.pen import Pen
@@ -140,6 +141,15 @@ class Ledger:
             return None
         own = None if hold.pen is None else hold.pen.number
         return reader.read(hold.segment, hold.keys, own=own)
+
+    def age(self, ageing: Ageing, reading: Reading) -> None:
+        """Put series to rest that *ageing* finds idle; only the keeper does.
+
+        Raises:
+            LedgerError, OSError: there is no space to say so.
+        """
+        if self._hold is not None and self._hold.pen is not None:
+            ageing.age(self._hold.keys, reading)
 
     def beat(self, *, draining: bool) -> None:
         """Show that this process lives, and follow the file if it was replaced."""

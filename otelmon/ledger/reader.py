@@ -58,6 +58,8 @@ class Reading:
     """For each value lane, what each live slot says"""
     recent: dict[int, float]
     """For each series of `recent`, by its first lane of sums, what was said last"""
+    resting: frozenset[int]
+    """Numbers of series that are not shown: nothing was recorded to them since they made room"""
     started: int
     finished: int
     lost: int
@@ -109,6 +111,12 @@ def read(segment: Segment, keys: Keys, *, own: int | None) -> Reading:
         slot.number: _unfinished(slot, finished) for slot, finished in zip(slots, done, strict=True)
     }
     live = [slot for slot in slots if slot.alive]
+    sums, values = _sums(slots), _values(live, apart)
+    resting = {
+        number
+        for number, weight in keys.resting().items()
+        if weight == weigh(known[number], lanes, sums, values)
+    }
     return Reading(
         created=segment.created / 1e9,
         at=time.time_ns() / 1e9,
@@ -116,9 +124,10 @@ def read(segment: Segment, keys: Keys, *, own: int | None) -> Reading:
         workers=tuple(_worker(slot, unfinished[slot.number], now) for slot in live),
         series=tuple(known),
         lanes=lanes,
-        sums=_sums(slots),
-        values=_values(live, apart),
+        sums=sums,
+        values=values,
         recent=_recent(slots, apart),
+        resting=frozenset(resting),
         started=lanes[layout.LANE_STARTED],
         finished=sum(done),
         lost=lanes[layout.LANE_LOST] + sum(unfinished[s.number] for s in slots if not s.owned),
@@ -263,6 +272,22 @@ _FOLDS: Final[dict[str | None, Callable[[Iterable[float]], float | None]]] = {
     "min": partial(min, default=None),
     "max": partial(max, default=None),
 }
+
+
+def weigh(
+    series: Series,
+    lanes: list[int],
+    sums: Sequence[float],
+    values: Mapping[int, Mapping[int, float]],
+) -> tuple[float, ...]:
+    """Return what is in a series' lanes, in a few numbers; see `keys.Weight`."""
+    instrument = series.instrument
+    said = values.get(series.base, {}) if instrument.values else {}
+    return (
+        sum(lanes[series.base : series.base + instrument.counts]),
+        *sums[series.sums : series.sums + instrument.sums],
+        *said.values(),
+    )
 
 
 def _recent(slots: list[_Slot], apart: list[Series]) -> dict[int, float]:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self
 from otelmon import faults
 from otelmon.errors import OtelmonError
 from otelmon.ledger.instrument import OWN
-from otelmon.metrics.families import Counter, Family, Histogram, Last, Merged, head, taken
+from otelmon.metrics.families import Counter, Family, Histogram, Last, Merged, Rows, head, taken
 from otelmon.metrics.names import attribute_labels, family_name
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Container, Iterator, Mapping
 
     from otelmon.ledger.instrument import Instrument, Series
     from otelmon.ledger.reader import Reading
@@ -93,7 +93,8 @@ class Plan:
         )
         for family, rows, _ in self.shown.values():
             yield head(family.name, family.kind, family.about, openmetrics=openmetrics)
-            yield from family.samples(rows, merged)
+            awake = _awake(rows, reading.resting) if reading.resting else rows
+            yield from family.samples(awake, merged)
 
     def _copied(self) -> Self:
         plan = copy.copy(self)
@@ -154,6 +155,15 @@ class Plan:
             if name in names:
                 self.places[instrument] = tuple(each for each in names if each != name)
                 faults.report("prometheus_family", _refusal(instrument, "its bounds have changed"))
+
+
+def _awake(rows: Rows, resting: Container[int]) -> Rows:
+    """Leave out the samples all of whose series rest: the others must not fall by those that do."""
+    return {
+        labels: alike
+        for labels, alike in rows.items()
+        if not alike or any(series.number not in resting for series in alike)
+    }
 
 
 def _initial(family: Family) -> tuple[bytes, ...]:

@@ -49,6 +49,8 @@ def of_ledger(reading: Reading) -> Iterator[Row]:
     """Yield what is counted; a histogram from its first amount on, an overflow once it has some."""
     for series in reading.series:
         instrument = series.instrument
+        if series.number in reading.resting:
+            continue
         if instrument.merge == "worker":
             for slot, value in reading.values.get(series.base, {}).items():
                 yield Row(instrument, series.attributes, value, worker=slot)

@@ -160,6 +160,12 @@ class Settings(Thresholds):
     cardinality_total: int = variable(
         "OTELMON_CARDINALITY_TOTAL", 10_000, _LIMIT, "Series that all instruments may have."
     )
+    series_idle_seconds: float = variable(
+        "OTELMON_SERIES_IDLE_SECONDS",
+        3600.0,
+        number("seconds", 1),
+        "Seconds without a record before a series may make room for another.",
+    )
     prometheus_multiproc_dir: str | None = variable(
         "PROMETHEUS_MULTIPROC_DIR", None, TEXT, "Where prometheus_client's own metrics lie."
     )
