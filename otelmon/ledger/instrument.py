@@ -85,8 +85,14 @@ class Instrument:
 
     @property
     def values(self) -> int:
-        """Return how many value lanes a series takes."""
-        return int(self.merge not in ("add", "recent"))
+        """Return how many value lanes a series takes.
+
+        What goes up and down has a second one, which is not zero once it is in use: zero is a sum
+        like any other.
+        """
+        if self.merge in ("add", "recent"):
+            return 0
+        return 2 if self.kind == "up_down_counter" else 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,9 +105,9 @@ def _add(series: Series, taken: Taken, to: Series, pen: Pen) -> None:
                 pen.sums[to.sums], pen.sums[to.sums + 1] = sums
         elif sums:
             pen.sums[to.sums] += sums[0]
-        for value in values:
+        for lane, value in enumerate(values, to.base):
             if series.instrument.kind == "up_down_counter":
-                pen.values[to.base] += value
+                pen.values[lane] += value
             # What was said meanwhile is newer.
-            elif not layout.is_set(pen.values[to.base]):
-                pen.values[to.base] = value
+            elif not layout.is_set(pen.values[lane]):
+                pen.values[lane] = value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from functools import partial
 from itertools import zip_longest
 from math import fsum
 from typing import TYPE_CHECKING, Final
@@ -242,15 +241,16 @@ def _sums(slots: list[_Slot]) -> list[float]:
 
 
 def _values(live: list[_Slot], apart: list[Series]) -> dict[int, dict[int, float]]:
-    return {
-        series.base: {
-            slot.number: value + 0.0
-            for slot in live
-            if series.base < len(slot.values) and layout.is_set(value := slot.values[series.base])
-        }
-        for series in apart
-        if series.instrument.values
-    }
+    found: dict[int, dict[int, float]] = {}
+    for series in apart:
+        base, width = series.base, series.instrument.values
+        if width:
+            found[base] = {
+                slot.number: slot.values[base] + 0.0
+                for slot in live
+                if base + width <= len(slot.values) and layout.is_set(slot.values[base + width - 1])
+            }
+    return found
 
 
 def together(
@@ -258,19 +258,18 @@ def together(
 ) -> float | None:
     """Return what the processes' figures of a series come to, None if none has said any.
 
-    A sum is that of the live ones, 0 without any. Of a series that is merged by worker, or that is
-    added up, there is no such figure.
+    Of a series that is merged by worker, or that is added up, there is no such figure.
     """
     if series.instrument.merge == "recent":
         return recent.get(series.sums)
-    fold = _FOLDS.get(series.instrument.merge)
-    return None if fold is None else fold(values.get(series.base, {}).values())
+    fold, said = _FOLDS.get(series.instrument.merge), values.get(series.base)
+    return fold(said.values()) if fold is not None and said else None
 
 
-_FOLDS: Final[dict[str | None, Callable[[Iterable[float]], float | None]]] = {
+_FOLDS: Final[dict[str | None, Callable[[Iterable[float]], float]]] = {
     "sum": fsum,
-    "min": partial(min, default=None),
-    "max": partial(max, default=None),
+    "min": min,
+    "max": max,
 }
 
 

@@ -43,6 +43,12 @@ def say(pen: Pen, lane: int, amount: float) -> None:
     pen.values[lane] = amount or -0.0
 
 
+def shift(pen: Pen, lane: int, amount: float) -> None:
+    """Add to what goes up and down, and show that it is in use."""
+    pen.values[lane] += amount
+    pen.values[lane + 1] = 1.0
+
+
 def say_last(pen: Pen, sums: int, amount: float) -> None:
     """Say the instance's figure: the latest to be said counts."""
     pen.sums[sums] = amount

@@ -117,7 +117,7 @@ class Outlet:
                 self._store(pen, series, value)
             if self._instrument.values:
                 for series in self._said.keys() - now.keys():
-                    pen.values[series.base] = 0.0
+                    self._take_back(pen, series)
         self._said = self._said | now if self._instrument.merge == "add" else now
 
     def _together(self, hold: Hold, said: Sequence[Observation]) -> dict[Series, float]:
@@ -143,6 +143,12 @@ class Outlet:
             amounts.say_last(pen, series.sums, value)
         else:
             amounts.say(pen, series.base, value)
+            for more in range(1, self._instrument.values):
+                pen.values[series.base + more] = 1.0
+
+    def _take_back(self, pen: Pen, series: Series) -> None:
+        for lane in reversed(range(self._instrument.values)):
+            pen.values[series.base + lane] = 0.0
 
 
 def _moved(said: dict[Series, float], hold: Hold) -> dict[Series, float]:

@@ -166,7 +166,7 @@ class UpDownCounter(Recorder, metrics.UpDownCounter):
         self.record_any(amount, attributes)
 
     def _store(self, pen: Pen, place: Place, number: float) -> None:
-        pen.values[place[0]] += number
+        amounts.shift(pen, place[0], number)
 
 
 class Histogram(Recorder, metrics.Histogram):
