@@ -94,8 +94,9 @@ class Gunicorn:
         env: Mapping[str, str] | None = None,
         prometheus: bool = True,
         port: int = 0,
+        prefix: tuple[str, ...] = (),
     ) -> None:
-        """Describe the server; entering the context starts it.
+        """Describe the server; entering the context starts it. *prefix* is a command that runs it.
 
         *directory* takes its log and, unless *env* says otherwise, its ledger. Give a *port* where
         gunicorn does not tell the one that it chose.
@@ -107,6 +108,7 @@ class Gunicorn:
         self.port = port
         self._workers = workers
         self._command = [
+            *prefix,
             # The script, not the module: after USR2 gunicorn runs that as a file, and its own
             # package `http` then hides the standard library's.
             *(str(Path(sys.executable).with_name("gunicorn")), "--no-control-socket"),
