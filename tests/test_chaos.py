@@ -15,7 +15,7 @@ import pytest
 
 from tests.gunicorn_server import Gunicorn
 from tests.load import Load, Tally
-from tests.scrapes import Watch, total
+from tests.scrapes import Watch, samples, total
 from tests.waiting import until
 
 
@@ -199,6 +199,26 @@ def test_totals_survive_timeouts(tmp_path: Path, judge: Judge) -> None:
         done = run(server, 8, [], paths=["/ok"] * 200 + ["/slow/3"])
         judge(server, done)
         assert "WORKER TIMEOUT" in server.log
+
+
+def test_what_an_application_measures_survives_too(tmp_path: Path, judge: Judge) -> None:
+    """Its counters and histograms never fall, and say as much as its finished requests."""
+    app = "tests.apps.shop_metrics:app"
+    with Gunicorn(tmp_path, app=app, env={"SHOP_TROUBLE": "yes"}) as server:
+        server.wait_for_workers()
+        actions = kills(server, 12)
+        actions.insert(6, send(server, signal.SIGHUP))
+        done = run(server, 10, actions, paths=[f"/buy/{number}" for number in range(12)])
+        judge(server, done)
+        last = samples(server.get("/metrics").text)
+        orders = total(last, "shop_orders_total")
+        # A request that was killed may have been counted by the application, and by nobody else.
+        lost = total(last, "app_requests_lost_total")
+        booked = total(last, "app_requests_total")
+        assert booked <= orders <= booked + lost
+        assert booked <= total(last, "shop_wait_milliseconds_count") <= booked + lost
+        assert booked <= total(last, "shop_revenue_EUR_total") * 4 <= booked + lost
+        assert done.kills >= 10
 
 
 def test_the_watch_would_see_a_ledger_that_forgets_the_dead(tmp_path: Path) -> None:
