@@ -12,7 +12,7 @@ from otelmon.metrics.api.view import View
 from otelmon.middleware.requests import RequestMetrics
 from otelmon.middleware.routes import set_route
 from otelmon.settings import Settings
-from otelmon.stack import Monitor, meter_provider, monitor
+from otelmon.stack import Monitor, meter_provider, metrics_data, monitor
 
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Settings",
     "View",
     "meter_provider",
+    "metrics_data",
     "monitor",
     "set_route",
 ]

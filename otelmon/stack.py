@@ -15,6 +15,7 @@ from otelmon import board, faults
 from otelmon.announcement import announce
 from otelmon.keeper import Keeper
 from otelmon.ledger.ledger import Ledger
+from otelmon.metrics import rows
 from otelmon.metrics.api import adoption
 from otelmon.metrics.api.provider import MeterProvider
 from otelmon.middleware.requests import RequestMetrics
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from otelmon.board import Published
     from otelmon.ledger.reader import Reading
     from otelmon.metrics.api.view import View
+    from otelmon.metrics.data import MetricsData
 
 
 log = logging.getLogger("otelmon")
@@ -82,6 +84,23 @@ class Instance:
     def port(self) -> Mapping[str, object]:
         """Say how the metrics port does."""
         return self.keeper.port()
+
+    def metrics_data(self) -> MetricsData | None:
+        """Return everything for an exporter; see the function of this name."""
+        reading = self.reading()
+        if reading is None:
+            return None
+        # Here, because only who exports is to pay for the import of the SDK.
+        from otelmon.metrics.data import metrics_data
+
+        found = [*rows.of_ledger(reading), *rows.of_host(self.published())]
+        return metrics_data(found, reading, resource=self._resource())
+
+    def _resource(self) -> dict[str, str]:
+        settings, stem = self.settings, self.ledger.stem
+        known = {"service.name": settings.service_name, "service.version": settings.service_version}
+        # One for all processes and for as long as the server listens: the same series go on.
+        return known if stem is None else {**known, "service.instance.id": stem.stem}
 
     def adopted(self) -> str:
         """Say whether the OpenTelemetry API records here."""
@@ -166,6 +185,15 @@ def meter_provider(*, views: Sequence[View] = ()) -> MeterProvider:
         ConfigError: as `monitor` does.
     """
     return _adopted(Settings.from_env(), views)
+
+
+def metrics_data() -> MetricsData | None:
+    """Return all that is measured now, of all processes, as the SDK's exporters take it.
+
+    Sums and histograms are cumulative; what each process has of its own carries its slot in
+    `otelmon.worker`. None before the process serves. To call it imports the SDK.
+    """
+    return None if _instance is None else _instance.metrics_data()
 
 
 def _adopted(settings: Settings, views: Sequence[View]) -> MeterProvider:

@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
+    def do_POST(self) -> None:
+        """Keep what is sent, and answer."""
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        assert isinstance(self.server, _Server)
+        self.server.posted.append(body)
+        self.do_GET()
+
     def do_GET(self) -> None:
         """Answer."""
         self.send_response(200)
@@ -30,11 +37,15 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = False
     block_on_close = True
 
+    def __init__(self, posted: list[bytes]) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.posted = posted
+
 
 @contextlib.contextmanager
-def http_upstream() -> Iterator[str]:
-    """Serve; yield the URL."""
-    server = _Server(("127.0.0.1", 0), _Handler)
+def http_upstream(posted: list[bytes] | None = None) -> Iterator[str]:
+    """Serve; yield the URL. What is posted is added to *posted*."""
+    server = _Server([] if posted is None else posted)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     try:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from otelmon.metrics.rows import Row
 
 
+__all__ = ["WORKER", "MetricsData", "metrics_data"]
+
 WORKER = "otelmon.worker"
 """The attribute that tells whose figure it is, where each process has its own"""
 _CUMULATIVE = AggregationTemporality.CUMULATIVE
