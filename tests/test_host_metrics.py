@@ -367,7 +367,7 @@ def test_the_table_comes_without_psutil_and_sdk() -> None:
     script = """
 import sys
 import otelmon.instruments.figures
-print({"psutil", "opentelemetry", "prometheus_client"} & set(sys.modules))
+print({"psutil", "opentelemetry.sdk", "prometheus_client"} & set(sys.modules))
 """
     assert run_python(script) == "set()\n"
 

@@ -183,8 +183,9 @@ def test_a_worker_finds_its_way_back_once_there_is_space(tmp_path: Path) -> None
         serve_many(server, 20)
         assert ledgers(server) == {PRIVATE}
         (place / "filler").unlink()
-        assert until(lambda: counted(server) == 20, 30), server.log
-        assert ledgers(server) == {"shared"}
+        # Not by the count: one of them may have served all.
+        assert until(lambda: ledgers(server) == {"shared"}, 30), server.log
+        assert counted(server) == 20
         server.wait_for_workers()
 
 

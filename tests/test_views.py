@@ -199,7 +199,7 @@ class TestOwn:
         assert brief["keeper_age_seconds"] == 2.0
         assert full["keeper"] == {"slot": 3, "age_seconds": 2.0}
         assert full["instance"] == {"shared": False, "complete": True}
-        assert full["series"] == {"count": len(reading.series), "overflowed": []}
+        assert full["series"] == {"count": len(reading.series), "resting": 0, "overflowed": []}
 
     def test_it_names_the_attribute_that_explodes(self) -> None:
         """An instrument with more series than it may have is named, with the culprit."""
@@ -209,7 +209,9 @@ class TestOwn:
             counts.add(orders, 1, customer=customer, shop=customer % 2)
         found = get("/api/metrics", ops(counted=counts.read()))["otelmon"]["series"]
 
-        assert found["overflowed"] == [{"instrument": "orders", "attribute": "customer"}]
+        assert found["overflowed"] == [
+            {"instrument": "orders", "scope": "otelmon", "attribute": "customer"}
+        ]
 
     def test_an_instrument_without_attributes_explodes_by_none(self) -> None:
         """Where nothing but the overflow was recorded there is no culprit to name."""
@@ -217,7 +219,9 @@ class TestOwn:
         counts.add(Instrument("orders", "counter", "", ""), 1, customer=1)
         found = get("/api/metrics", ops(counted=counts.read()))["otelmon"]["series"]
 
-        assert found["overflowed"] == [{"instrument": "orders", "attribute": None}]
+        assert found["overflowed"] == [
+            {"instrument": "orders", "scope": "otelmon", "attribute": None}
+        ]
 
     def test_workers_are_shown(self) -> None:
         """/api/metrics tells how many workers there are and what they do."""
