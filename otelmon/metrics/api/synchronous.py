@@ -191,7 +191,7 @@ class Histogram(Recorder, metrics.Histogram):
         places = self._places
         pen: Any = self.ledger.pen
         kind: object = amount.__class__
-        if places.fast is pen and (kind is float or kind is int) and 0 <= amount < LARGEST:
+        if places.fast is pen and (kind is float or kind is int) and 0.0 <= amount < LARGEST:
             try:
                 raw = tuple(attributes.items()) if attributes else ()
                 place = places.texts.get(raw) or places.typed(raw)
@@ -268,7 +268,7 @@ class BoundHistogram:
         pen: Any = self._histogram.ledger.pen
         expected, place = self._at
         kind = amount.__class__
-        if expected is pen and place and (kind is float or kind is int) and 0 <= amount < LARGEST:
+        if expected is pen and place and (kind is float or kind is int) and 0.0 <= amount < LARGEST:
             pen.sums[place[1]] += amount
             pen.counts[place[0] + bisect_left(self._bounds, amount)] += 1
         else:
