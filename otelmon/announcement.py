@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from otelmon.middleware.routes import flask
+from otelmon.middleware import routes
 
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def announce(
             "Set it to ask for a Bearer token or Basic password.",
             ", ".join(paths),
         )
-    for path in sorted(set(paths) & {rule for app in apps for rule in flask.rules(app)}):
+    for path in sorted(set(paths) & {rule for app in apps for rule in routes.rules(app)}):
         log.warning(
             "The application's own %s is hidden by otelmon's. OTELMON_PREFIX moves otelmon's "
             "endpoints, OTELMON_ENDPOINTS_OFF=%s leaves this one to the application.",

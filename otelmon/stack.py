@@ -18,8 +18,8 @@ from otelmon.ledger.ledger import Ledger
 from otelmon.metrics import rows
 from otelmon.metrics.api import adoption
 from otelmon.metrics.api.provider import MeterProvider
+from otelmon.middleware import routes
 from otelmon.middleware.requests import RequestMetrics
-from otelmon.middleware.routes import flask
 from otelmon.port import Port
 from otelmon.serving import Serving
 from otelmon.settings import Settings
@@ -234,7 +234,7 @@ def monitor(
     if _instance is None:
         _instance = Instance(settings, _adopted(settings, views))
         _follow_forks()
-    flask.attach(app)
+    routes.attach(app)
     monitored = Monitor(app, _instance)
     _instance.serving.watch()
     return monitored

@@ -12,8 +12,7 @@ import pytest
 
 from otelmon import Settings, faults, monitor, set_route
 from otelmon.ledger.requests import RESPONSE_SIZE
-from otelmon.middleware.routes import ROUTE, matched
-from otelmon.middleware.routes import flask as flask_routes
+from otelmon.middleware.routes import ROUTE, attach, matched
 from tests.apps.bodies import PlannedError, answering
 from tests.apps.flask_shop import create_app
 from tests.booked import Booked
@@ -249,12 +248,12 @@ def test_only_flask_applications_are_listened_to() -> None:
     """attach() takes any application, and connects to Flask's signal for Flask's alone."""
     before = len(flask.got_request_exception.receivers)
 
-    flask_routes.attach(answering(list))
+    attach(answering(list))
     assert len(flask.got_request_exception.receivers) == before
 
     app = create_app()
-    flask_routes.attach(app)
-    flask_routes.attach(app.wsgi_app)
+    attach(app)
+    attach(app.wsgi_app)
     assert [one.__name__ for one in flask.got_request_exception.receivers_for(app)] == [
         "_keep_route"
     ]

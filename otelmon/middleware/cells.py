@@ -101,10 +101,13 @@ class CellCache(dict["Words", Cells]):
     that was seen before costs one look-up. What clients choose is no key: they would never end.
     """
 
-    def __init__(self, ledger: Ledger, pen: Pen) -> None:
-        """Know nothing yet."""
+    def __init__(
+        self, ledger: Ledger, pen: Pen, *, unmatched: Callable[[], None] = lambda: None
+    ) -> None:
+        """Know nothing yet; *unmatched* hears of each new kind of request that has no route."""
         super().__init__()
         self.pen = pen
+        self._unmatched = unmatched
         self._ledger = ledger
         self._found: dict[Key, Cells] = {}
         self._error_types: set[str] = set()
@@ -135,6 +138,9 @@ class CellCache(dict["Words", Cells]):
                 # Such keys have no end, and perhaps there is a series of its own next time.
                 return cells
             self._found[key] = cells
+            if route is None:
+                # The application may have made, or imported, what knows routes only to answer it.
+                self._unmatched()
         if known_method is method and len(self) < _MAX_KNOWN:
             self[words] = cells
         return cells

@@ -7,9 +7,11 @@ so a stream is measured to its end.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from otelmon import faults
+from otelmon.middleware import routes
 from otelmon.middleware.cells import CellCache
 from otelmon.middleware.request import MARK, Request
 
@@ -80,5 +82,10 @@ class RequestMetrics:
         except Exception as error:  # noqa: BLE001 - the request goes on without us
             faults.report("request_begin", error)
             pen = None
-        self._cells = None if pen is None else CellCache(self._ledger, pen)
+        if pen is None:
+            self._cells = None
+        else:
+            # Once more, for what was made since the application was wrapped.
+            routes.attach(self.app)
+            self._cells = CellCache(self._ledger, pen, unmatched=partial(routes.attach, self.app))
         return self._cells

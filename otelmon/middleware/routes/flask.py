@@ -1,42 +1,52 @@
-"""Flask's route for requests that end in an exception.
+"""Flask: the rule that its request matched.
 
-Every other request shows its route in `start_response`; one whose exception leaves the application
-never gets there, and Flask has forgotten the route by then.
+Most requests show it in `start_response`, see `matched`. Two kinds need a signal: one whose
+exception leaves the application never gets there, and Flask has forgotten the rule by then; and one
+of a mounted application does not say where it is mounted.
 """
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
-from otelmon.middleware.routes import ROUTE
+from otelmon.middleware.routes.mounts import Mounts
+from otelmon.middleware.routes.template import ROUTE
 
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
+    from collections.abc import Iterable
 
 
-def attach(app: WSGIApplication) -> None:
-    """Keep the route of failing requests, if *app* is a Flask application or its `wsgi_app`."""
-    found = _flask(app)
-    if found is not None:
-        # The signal is sent while the request is still there, and only for exceptions.
-        sys.modules["flask"].got_request_exception.connect(_keep_route, found)
+_mounts: WeakKeyDictionary[Any, Mounts] = WeakKeyDictionary()
 
 
-def rules(app: WSGIApplication) -> set[str]:
-    """Return the URL rules of *app* if it is a Flask application or its `wsgi_app`."""
-    found = _flask(app)
-    return set() if found is None else {rule.rule for rule in found.url_map.iter_rules()}
-
-
-def _flask(app: WSGIApplication) -> Any | None:  # noqa: ANN401 - Flask may not be installed
+def owns(app: object) -> bool:
+    """Tell whether *app* is a Flask application."""
     flask = sys.modules.get("flask")
-    candidates = (app, getattr(app, "__self__", None))
-    return next((each for each in candidates if flask and isinstance(each, flask.Flask)), None)
+    return flask is not None and isinstance(app, flask.Flask)
 
 
-def _keep_route(_app: Any, **_: object) -> None:  # noqa: ANN401 - the signal's own signature
+def attach(app: Any, prefix: str) -> None:  # noqa: ANN401 - Flask may not be installed
+    """Keep the routes of *app* that `start_response` does not show."""
+    flask = sys.modules["flask"]
+    mounts = _mounts.setdefault(app, Mounts())
+    mounts.add(prefix)
+    # To connect again what is connected changes nothing. Both are sent while the request is there,
+    # the first for exceptions only.
+    flask.got_request_exception.connect(_keep_route, app)
+    if mounts:
+        flask.request_started.connect(_keep_route, app)
+
+
+def rules(app: Any) -> Iterable[str]:  # noqa: ANN401 - as above
+    """Return the URL rules of *app*."""
+    return [rule.rule for rule in app.url_map.iter_rules()]
+
+
+def _keep_route(app: Any, **_: object) -> None:  # noqa: ANN401 - the signal's own signature
     request = sys.modules["flask"].request
     if request.url_rule is not None:
-        request.environ.setdefault(ROUTE, request.url_rule.rule)
+        environ = request.environ
+        environ.setdefault(ROUTE, _mounts[app].at(environ, request.url_rule.rule))

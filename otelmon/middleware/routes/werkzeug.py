@@ -1,0 +1,81 @@
+"""werkzeug without Flask: the rule that the application's own `url_map` matched.
+
+A Map knows requests only while it is bound to one, so its `bind_to_environ` is wrapped, and the
+`match` of what that returns: no URL is matched twice, and what is noted is what the application was
+told.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from otelmon.middleware.routes import flask
+from otelmon.middleware.routes.mounts import Mounts
+from otelmon.middleware.routes.template import ROUTE
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from _typeshed.wsgi import WSGIEnvironment
+
+
+_mounts: WeakKeyDictionary[Any, Mounts] = WeakKeyDictionary()
+
+
+def owns(app: object) -> bool:
+    """Tell whether *app* has a Map of werkzeug's as its `url_map`, and is not Flask."""
+    routing = sys.modules.get("werkzeug.routing")
+    return (
+        routing is not None
+        and not isinstance(app, type)
+        and isinstance(getattr(app, "url_map", None), routing.Map)
+        and not flask.owns(app)
+    )
+
+
+def attach(app: Any, prefix: str) -> None:  # noqa: ANN401 - any application
+    """Have the map of *app* name the route of each request that is matched by it."""
+    url_map = app.url_map
+    mounts = _mounts.get(url_map)
+    if mounts is None:
+        mounts = Mounts()
+        url_map.bind_to_environ = _binding(url_map.bind_to_environ, mounts)
+        _mounts[url_map] = mounts
+    mounts.add(prefix)
+
+
+def _binding(bind: Callable[..., Any], mounts: Mounts) -> Callable[..., Any]:
+    def bound(environ: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - werkzeug's classes
+        adapter = bind(environ, *args, **kwargs)
+        # werkzeug takes its request as well.
+        adapter.match = _matching(adapter, getattr(environ, "environ", environ), mounts)
+        return adapter
+
+    return bound
+
+
+def _matching(adapter: Any, environ: WSGIEnvironment, mounts: Mounts) -> Callable[..., Any]:  # noqa: ANN401 - as above
+    match = type(adapter).match
+
+    def matched(  # the signature is werkzeug's
+        path_info: str | None = None,
+        method: str | None = None,
+        return_rule: bool = False,
+        *args: Any,  # noqa: ANN401 - whatever else there is
+        **kwargs: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        rule, values = match(adapter, path_info, method, True, *args, **kwargs)
+        # An adapter also answers what another path would lead to.
+        if path_info is None or path_info == adapter.path_info:
+            environ[ROUTE] = mounts.at(environ, rule.rule)
+        return (rule if return_rule else rule.endpoint), values
+
+    return matched
+
+
+def rules(app: Any) -> Iterable[str]:  # noqa: ANN401 - as above
+    """Return the rules of the map of *app*."""
+    return [rule.rule for rule in app.url_map.iter_rules()]
