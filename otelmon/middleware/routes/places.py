@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import deque
 from collections.abc import Mapping
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final
@@ -31,10 +32,10 @@ def inside(app: object) -> Iterator[tuple[Any, str]]:
     application that it makes or imports itself, is not found.
     """
     left = _MOST
-    ahead: list[tuple[object, str, tuple[int, ...]]] = [(app, "", ())]
+    ahead = deque[tuple[object, str, tuple[int, ...]]]([(app, "", ())])
     seen: set[tuple[int, str]] = set()
     while ahead and left:
-        one, prefix, above = ahead.pop()
+        one, prefix, above = ahead.popleft()
         if (id(one), prefix) in seen or id(one) in above or len(above) > _DEEPEST:
             continue
         seen.add((id(one), prefix))

@@ -1,0 +1,421 @@
+"""Applications in applications: found through what wraps them, and named by where they are mounted."""
+
+from __future__ import annotations
+
+import functools
+import io
+import itertools
+import subprocess
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+import bottle
+import flask
+import pytest
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+
+from otelmon import Settings, faults, monitor
+from otelmon.middleware.routes import ROUTE, attach, attaching, rules
+from otelmon.middleware.routes.mounts import Mounts
+from otelmon.middleware.routes.places import inside
+from tests.apps import bottle_shop, falcon_shop, flask_shop, mounted_shops
+from tests.apps.bodies import PlannedError, answering
+from tests.gunicorn_server import ROOT
+from tests.routed import ANSWERS, NONE, create_app
+from tests.wsgi_driver import Measured, environ, rows, serve
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+
+FRAMEWORKS: Final = sorted(ANSWERS)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_fails() -> None:
+    faults.forget()
+
+
+def routes(app: WSGIApplication, *paths: str, **more: str) -> list[str]:
+    """Return the route of each path, asked of one measured application."""
+    measured = Measured(app)
+    counted: list[Counter[str]] = [Counter()]
+    for path in paths:
+        measured.ask(environ("GET", path, **{"wsgi.errors": io.StringIO(), **more}))
+        counted.append(Counter())
+        for row in measured.rows():
+            counted[-1][row.route] += row.times
+    return [
+        route
+        for before, after in itertools.pairwise(counted)
+        for route in (after - before).elements()
+    ]
+
+
+def a_path(framework: str) -> tuple[str, str]:
+    """Return a path that a framework's application answers, and its template."""
+    return next(
+        (path, route)
+        for (method, path), (route, status) in ANSWERS[framework].items()
+        if (method, status) == ("GET", 200) and path != route
+    )
+
+
+# -- what wraps ------------------------------------------------------------------------------------
+
+
+class Attribute:
+    """A middleware that keeps the application under a name."""
+
+    def __init__(self, name: str, app: WSGIApplication) -> None:
+        """Wrap *app*."""
+        self._name = name
+        setattr(self, name, app)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Pass on."""
+        answer: Iterable[bytes] = getattr(self, self._name)(environ, start_response)
+        return answer
+
+    def method(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Be an application as well."""
+        return self(environ, start_response)
+
+
+def closing_over(app: WSGIApplication) -> WSGIApplication:
+    """Return a middleware that is a function."""
+
+    def wrapped(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        return app(environ, start_response)
+
+    return wrapped
+
+
+def passing(
+    app: WSGIApplication, environ: WSGIEnvironment, start_response: StartResponse
+) -> Iterable[bytes]:
+    """Be an application once the first argument is given."""
+    return app(environ, start_response)
+
+
+WRAPPERS: Final[dict[str, Callable[[WSGIApplication], WSGIApplication]]] = {
+    **{
+        name: functools.partial(Attribute, name)
+        for name in ("app", "application", "wsgi_app", "wsgi", "_app")
+    },
+    "closure": closing_over,
+    "partial": lambda app: functools.partial(passing, app),
+    "bound method": lambda app: Attribute("app", app).method,
+    "monitor": lambda app: Measured(app).app,
+    "two deep": lambda app: closing_over(Attribute("application", closing_over(app))),
+}
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_an_application_is_found_in_a_middleware(wrapper: str) -> None:
+    """Whatever way a middleware keeps the application, its routes are known."""
+    assert routes(WRAPPERS[wrapper](create_app("falcon")), "/u/1") == ["/u/{number:int}"]
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_every_framework_is_found_in_middlewares(framework: str) -> None:
+    """Two middlewares around it hide no framework."""
+    path, route = a_path(framework)
+    app = WRAPPERS["two deep"](create_app(framework))
+
+    assert routes(app, path, path) == [route, route]
+
+
+def test_flask_is_found_by_its_bound_wsgi_app() -> None:
+    """A Flask's `wsgi_app` leads to the Flask, and to what is wrapped around it later."""
+    app = flask_shop.create_app()
+    app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/old": bottle_shop.shop()})  # type: ignore[method-assign]
+
+    assert routes(app, "/old/u/1", "/crash/x") == ["/old/u/<number:int>", "/crash/<word>"]
+
+
+def test_circles_and_depths_end() -> None:
+    """Applications that wrap themselves, or each other without end, are looked through once."""
+    one = Attribute("app", answering(list))
+    two = Attribute("application", one)
+    one.app = two  # type: ignore[attr-defined]
+    assert len(list(inside(one))) == 2
+
+    deep: WSGIApplication = answering(list)
+    for _ in range(500):
+        deep = closing_over(deep)
+    assert len(list(inside(deep))) < 100
+
+    shop = bottle_shop.shop()
+    app = DispatcherMiddleware(shop)
+    app.mounts = {f"/{number}": app for number in range(5000)}
+    assert {prefix for _, prefix in inside(app)} == {""}
+    app.mounts = {f"/{number}": answering(list) for number in range(5000)}
+    assert len(list(inside(app))) == 1000
+    assert (shop, "") in inside(app)
+
+
+class Awkward:
+    """An application whose attributes fail."""
+
+    def __getattr__(self, name: str) -> object:
+        """Fail."""
+        raise PlannedError(name)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer."""
+        start_response("200 OK", [])
+        return [b"well"]
+
+
+def test_an_application_that_cannot_be_looked_at_is_served() -> None:
+    """Attributes that raise are reported, and the application answers."""
+    assert routes(Awkward(), "/") == [NONE]
+    assert set(faults.seen()) == {"route_adapter"}
+
+
+def test_an_adapter_that_fails_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fails in one adapter stops neither the others nor the application."""
+    app = create_app("falcon")
+
+    class Failing:
+        owns = staticmethod(callable)
+
+        @staticmethod
+        def attach(app: object, prefix: str) -> None:
+            raise PlannedError
+
+        @staticmethod
+        def rules(app: object) -> list[str]:
+            raise PlannedError
+
+    monkeypatch.setattr(attaching, "ADAPTERS", (Failing, *attaching.ADAPTERS))
+
+    assert routes(app, "/u/1") == ["/u/{number:int}"]
+    assert "/raise" in rules(app)
+    assert faults.seen()["route_adapter"].error == "PlannedError"
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_to_attach_again_is_harmless(framework: str) -> None:
+    """Ten times attached, a framework names its routes as attached once, through as many hooks."""
+    path, route = a_path(framework)
+    app = create_app(framework)
+    for _ in range(10):
+        attach(app)
+
+    assert routes(app, path) == [route]
+    hooks = {
+        "falcon": lambda: len(app._unprepared_middleware),  # type: ignore[attr-defined]
+        "bottle": lambda: len(app._hooks["after_request"]),  # type: ignore[attr-defined]
+        "flask": lambda: len(list(flask.got_request_exception.receivers_for(app))),
+    }
+    assert hooks.get(framework, lambda: 1)() == 1
+
+
+# -- what is made later ----------------------------------------------------------------------------
+
+
+class Lazy:
+    """An application that is made by the first request to it."""
+
+    def __init__(self, make: Callable[[], WSGIApplication]) -> None:
+        """Make nothing yet."""
+        self._make = make
+        self.app: WSGIApplication | None = None
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Pass on."""
+        if self.app is None:
+            self.app = self._make()
+        return self.app(environ, start_response)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_an_application_that_its_first_request_makes_is_found(framework: str) -> None:
+    """From the second request on its routes are known; Flask's and werkzeug's own may be at once."""
+    path, route = a_path(framework)
+
+    first, *others = routes(Lazy(lambda: create_app(framework)), path, path, path)
+
+    assert first in (NONE, route)
+    assert others == [route, route]
+
+
+def test_an_application_that_is_made_after_monitor_is_found(tmp_path: Path) -> None:
+    """What is put into a middleware after `monitor()` is found by the first request."""
+    late = Attribute("app", answering(list))
+    monitored = monitor(late, Settings(ledger_dir=str(tmp_path), enable_prometheus=False))
+    try:
+        late.app = create_app("falcon")  # type: ignore[attr-defined]
+        serve(monitored, environ(path="/u/1"))
+        reading = monitored._ledger.read()
+        assert reading is not None
+        assert [row.route for row in rows(reading)] == ["/u/{number:int}"]
+    finally:
+        monitored.close()
+
+
+PROGRAM: Final = """
+import sys
+from otelmon import Settings, monitor
+from tests.wsgi_driver import environ, rows, serve
+
+def lazy(environ, start_response):
+    if not hasattr(lazy, "app"):
+        from tests.routed import create_app
+        lazy.app = create_app(sys.argv[2])
+    return lazy.app(environ, start_response)
+
+app = monitor(lazy, Settings(enable_prometheus=False, ledger_dir=sys.argv[1]))
+assert sys.argv[2] not in sys.modules
+for _ in range(3):
+    serve(app, environ(path=sys.argv[3]))
+print([row.route for row in rows(app._ledger.read()) if row.times >= 2])
+app.close()
+assert not {"bottle", "django", "falcon", "flask", "pyramid"} - {sys.argv[2]} & set(sys.modules)
+"""
+
+
+@pytest.mark.parametrize("framework", ["django", "pyramid"])
+def test_a_framework_that_is_imported_by_a_request_is_known(tmp_path: Path, framework: str) -> None:
+    """monitor() imports no framework, and learns of one that is imported only to answer."""
+    path, route = a_path(framework)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(tmp_path), framework, path],
+        cwd=ROOT,
+        check=True,
+        timeout=30,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == f"['{route}']\n"
+
+
+def test_new_kinds_of_unmatched_requests_do_not_look_for_ever() -> None:
+    """Only the first of each kind without a route looks through the application again."""
+    looks = itertools.count()
+
+    class Counting(Attribute):
+        @property
+        def wsgi(self) -> None:
+            next(looks)
+
+    measured = Measured(Counting("app", answering(list)))
+    for number in range(50):
+        measured.ask(environ(path=f"/{number}"))
+        measured.ask(environ("BREW", f"/{number}"))
+
+    # When it is measured, and for GET and _OTHER.
+    assert next(looks) == 3
+
+
+# -- what is mounted -------------------------------------------------------------------------------
+
+
+def test_mounted_applications_have_their_prefix() -> None:
+    """Routes begin with the place in the mount table, of every framework and at every depth."""
+    paths = list(mounted_shops.TEMPLATES)
+
+    assert dict(zip(paths, routes(mounted_shops.create_app(), *paths), strict=True)) == (
+        mounted_shops.TEMPLATES
+    )
+    assert faults.seen() == {}
+
+
+@pytest.mark.parametrize("prefix", ["/evil", "/api/v1", "/bottle", "/u/1", "//", "/a/" * 50])
+def test_a_client_s_prefix_changes_no_route(prefix: str) -> None:
+    """What a client writes into X-Forwarded-Prefix, below us or above, is in no route."""
+    paths = list(mounted_shops.TEMPLATES)
+    app = mounted_shops.create_app()
+
+    below = routes(app, *paths, HTTP_X_FORWARDED_PREFIX=prefix)
+    above = routes(app, *paths, SCRIPT_NAME=prefix)
+
+    assert below == above == list(mounted_shops.TEMPLATES.values())
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_an_application_that_is_mounted_twice_is_named_by_the_place_that_was_asked(
+    framework: str,
+) -> None:
+    """One application at two places, and at the root, has three routes and never a fourth."""
+    path, route = a_path(framework)
+    app = create_app(framework)
+    table = DispatcherMiddleware(app, {"/one": app, "/two": app})
+    asked = [f"/one{path}", f"/two{path}", path]
+
+    for script_name in ("", "/evil"):
+        expected = [f"/one{route}", f"/two{route}", route]
+        assert routes(table, *asked, SCRIPT_NAME=script_name) == expected
+
+
+def test_a_mount_that_is_told_later_is_known() -> None:
+    """To attach an application again, now in a mount table, adds the place."""
+    app = flask_shop.create_app()
+    attach(app)
+
+    assert routes(DispatcherMiddleware(app, {"/late": app}), "/late/crash/x", "/crash/x") == [
+        "/late/crash/<word>",
+        "/crash/<word>",
+    ]
+
+
+def test_bottle_mounts_what_is_no_bottle() -> None:
+    """A Bottle that mounts another framework's application has the routes of that."""
+    app = bottle.Bottle()
+    app.mount("/other/", falcon_shop.create_app())
+
+    assert routes(app, "/other/u/1", "/other/missing", "/missing") == [
+        "/other/u/{number:int}",
+        "/other/<:re:.*>",
+        NONE,
+    ]
+
+
+def test_a_bottle_that_is_mounted_by_wsgi_says_its_own() -> None:
+    """A Bottle within a Bottle, called by SCRIPT_NAME, has its own routes, and 404 is none."""
+    app = bottle.Bottle()
+    app.mount("/inner/", bottle_shop.shop())
+    plain = bottle.Bottle()
+    plain._mount_wsgi("/inner/", bottle_shop.shop())
+
+    assert routes(plain, "/inner/u/1", "/inner/missing") == ["/inner/u/<number:int>", NONE]
+    assert routes(app, "/inner/u/1", "/inner/missing") == ["/inner/u/<number:int>", NONE]
+
+
+def test_the_rules_of_what_is_mounted_have_its_prefix() -> None:
+    """So a mounted application's own /api/health is known as that."""
+    known = rules(mounted_shops.create_app())
+
+    assert {"/shop/orders", "/api/v1/shop/orders", "/falcon/stream", "/deep/er/file"} <= known
+
+
+def test_mounts_know_all_places() -> None:
+    """The longest place that SCRIPT_NAME ends with is the one; one place needs no asking."""
+    mounts = Mounts()
+    assert not mounts
+    mounts.add("/api")
+    assert mounts
+    assert mounts.at({"SCRIPT_NAME": "/whatever"}, "/u") == "/api/u"
+    mounts.add("/old/api")
+    mounts.add("/old/api")
+    assert mounts.at({"SCRIPT_NAME": "/x/old/api"}, "/u") == "/old/api/u"
+    assert mounts.at({"SCRIPT_NAME": "/x/api"}, "/u") == "/api/u"
+    assert mounts.at({}, "/u") == "/u"
+
+
+def test_a_route_of_the_outside_is_kept() -> None:
+    """A route that is there before a framework's request is over stays."""
+    app = create_app("bottle")
+    attach(app)
+    request = environ(path="/u/1", **{ROUTE: "/mine"})
+
+    serve(app, request)
+
+    assert request[ROUTE] == "/mine"
