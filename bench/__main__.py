@@ -13,7 +13,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 
-NAMES = ("request", "parts", "record", "scrape", "death", "views", "gunicorn", "memory", "idle")
+NAMES = (
+    *("request", "parts", "routes", "record", "scrape", "death", "views"),
+    *("gunicorn", "memory", "idle"),
+)
 """In this order; the module is NAME_cost"""
 _COMPARED = (
     "gunicorn",

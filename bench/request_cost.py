@@ -6,6 +6,8 @@ is the least that counts something into shared memory: in flight and one histogr
 
 from __future__ import annotations
 
+import io
+import sys
 from typing import TYPE_CHECKING
 
 from bench.apps import plain
@@ -35,6 +37,8 @@ _ENVIRON = {
     "HTTP_HOST": "127.0.0.1:8000",
     "HTTP_ACCEPT": "*/*",
     "wsgi.url_scheme": "http",
+    "wsgi.input": io.BytesIO(),
+    "wsgi.errors": sys.stderr,
 }
 
 

@@ -9,6 +9,7 @@ import bottle
 import falcon
 import pytest
 from django.conf import settings
+from werkzeug.routing import MapAdapter
 
 from otelmon import faults, set_route
 from otelmon.ledger.requests import RESPONSE_SIZE
@@ -240,6 +241,8 @@ def test_werkzeug_s_adapter_answers_as_before() -> None:
     assert adapter.match() == bare == ("user", {"number": 7})
     assert (rule.rule, values) == ("/u/<int:number>", {"number": 7})
     assert adapter.match("/stream", "GET") == ("stream", {})
+    assert adapter.match("/stream", "GET", False, {"q": "1"}) == ("stream", {})
+    assert isinstance(adapter, MapAdapter)
     assert request["otelmon.route"] == "/u/<int:number>"
     assert adapter.allowed_methods("/u/1") == app.url_map.bind("x").allowed_methods("/u/1")
 

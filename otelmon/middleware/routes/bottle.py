@@ -35,14 +35,18 @@ def attach(app: Any, prefix: str) -> None:  # noqa: ANN401 - Bottle may not be i
 
 def _naming(request: Any, mounts: Mounts) -> Callable[[], None]:  # noqa: ANN401 - as above
     at = mounts.at
+    templates: dict[Any, str | None] = {}
 
     def name() -> None:
         environ = request.environ
         if "bottle.route" in environ and ROUTE not in environ:
             route = environ["bottle.route"]
-            # A Bottle that is mounted has said its own, or has none.
-            if not owns(_target(route)):
-                environ[ROUTE] = at(environ, route.rule)
+            if route not in templates:
+                # A Bottle that is mounted has said its own, or has none.
+                templates[route] = None if owns(_target(route)) else route.rule
+            template = templates[route]
+            if template is not None:
+                environ[ROUTE] = at(environ, template)
 
     return name
 

@@ -39,6 +39,7 @@ def attach(app: Any, prefix: str) -> None:  # noqa: ANN401 - Pyramid may not be 
 
 def _naming(handle: Callable[[Any], Any], mounts: Mounts) -> Callable[[Any], Any]:
     at = mounts.at
+    templates: dict[Any, str] = {}
 
     def named(request: Any) -> Any:  # noqa: ANN401 - Pyramid's classes
         try:
@@ -48,7 +49,12 @@ def _naming(handle: Callable[[Any], Any], mounts: Mounts) -> Callable[[Any], Any
             if ROUTE not in environ:
                 known = request.__dict__
                 route = known.get("matched_route")
-                template = _resource(known) if route is None else _template(route.pattern)
+                if route is None:
+                    template = _resource(known)
+                elif route in templates:
+                    template = templates[route]
+                else:
+                    template = templates[route] = _template(route.pattern)
                 if template is not None:
                     environ[ROUTE] = at(environ, template)
 

@@ -7,6 +7,7 @@ told.
 
 from __future__ import annotations
 
+import functools
 import sys
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -18,8 +19,6 @@ from otelmon.middleware.routes.template import ROUTE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-    from _typeshed.wsgi import WSGIEnvironment
 
 
 _mounts: WeakKeyDictionary[Any, Mounts] = WeakKeyDictionary()
@@ -48,32 +47,41 @@ def attach(app: Any, prefix: str) -> None:  # noqa: ANN401 - any application
 
 
 def _binding(bind: Callable[..., Any], mounts: Mounts) -> Callable[..., Any]:
+    at = mounts.at
+
     def bound(environ: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - werkzeug's classes
         adapter = bind(environ, *args, **kwargs)
+        kind: Any = type(adapter)
+        # Its class is changed, because a function put into it would be a cycle of each request.
+        adapter.__class__ = _watched(kind)
         # werkzeug takes its request as well.
-        adapter.match = _matching(adapter, getattr(environ, "environ", environ), mounts)
+        adapter.otelmon = getattr(environ, "environ", environ), at
         return adapter
 
     return bound
 
 
-def _matching(adapter: Any, environ: WSGIEnvironment, mounts: Mounts) -> Callable[..., Any]:  # noqa: ANN401 - as above
-    match = type(adapter).match
+@functools.cache
+def _watched(kind: Any) -> Any:  # noqa: ANN401 - classes of werkzeug's
+    """Return *kind*, a class of adapters, with a `match` that names the route."""
+    match = kind.match
 
     def matched(  # the signature is werkzeug's
+        self: Any,  # noqa: ANN401 - a MapAdapter
         path_info: str | None = None,
         method: str | None = None,
         return_rule: bool = False,
-        *args: Any,  # noqa: ANN401 - whatever else there is
-        **kwargs: Any,  # noqa: ANN401
+        *more: Any,  # noqa: ANN401 - whatever else there is
+        **others: Any,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
-        rule, values = match(adapter, path_info, method, True, *args, **kwargs)
+        rule, values = match(self, path_info, method, True, *more, **others)
         # An adapter also answers what another path would lead to.
-        if path_info is None or path_info == adapter.path_info:
-            environ[ROUTE] = mounts.at(environ, rule.rule)
+        if path_info is None or path_info == self.path_info:
+            environ, at = self.otelmon
+            environ[ROUTE] = at(environ, rule.rule)
         return (rule if return_rule else rule.endpoint), values
 
-    return matched
+    return type(kind.__name__, (kind,), {"match": matched})
 
 
 def rules(app: Any) -> Iterable[str]:  # noqa: ANN401 - as above
