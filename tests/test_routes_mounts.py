@@ -8,11 +8,12 @@ import itertools
 import subprocess
 import sys
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import bottle
 import flask
 import pytest
+from werkzeug.local import LocalProxy
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from otelmon import Settings, faults, monitor
@@ -87,6 +88,20 @@ class Attribute:
         return self(environ, start_response)
 
 
+class Slotted:
+    """A middleware that keeps the application in a slot."""
+
+    __slots__ = ("app", "application")
+
+    def __init__(self, app: WSGIApplication) -> None:
+        """Wrap *app*."""
+        self.app = app
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Pass on."""
+        return self.app(environ, start_response)
+
+
 def closing_over(app: WSGIApplication) -> WSGIApplication:
     """Return a middleware that is a function."""
 
@@ -108,6 +123,7 @@ WRAPPERS: Final[dict[str, Callable[[WSGIApplication], WSGIApplication]]] = {
         name: functools.partial(Attribute, name)
         for name in ("app", "application", "wsgi_app", "wsgi", "_app")
     },
+    "slot": Slotted,
     "closure": closing_over,
     "partial": lambda app: functools.partial(passing, app),
     "bound method": lambda app: Attribute("app", app).method,
@@ -160,12 +176,25 @@ def test_circles_and_depths_end() -> None:
     assert (shop, "") in inside(app)
 
 
+class AwkwardTable(dict[str, object]):
+    """A mount table that cannot be read."""
+
+    def items(self) -> Any:  # noqa: ANN401 - it returns nothing
+        """Fail."""
+        raise PlannedError
+
+
 class Awkward:
-    """An application whose attributes fail."""
+    """An application of which nothing can be asked."""
 
     def __getattr__(self, name: str) -> object:
         """Fail."""
-        raise PlannedError(name)
+        raise AssertionError(name)
+
+    @property
+    def app(self) -> object:
+        """Fail."""
+        raise AssertionError
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer."""
@@ -173,9 +202,36 @@ class Awkward:
         return [b"well"]
 
 
-def test_an_application_that_cannot_be_looked_at_is_served() -> None:
-    """Attributes that raise are reported, and the application answers."""
-    assert routes(Awkward(), "/") == [NONE]
+def test_an_application_is_looked_at_without_running_it() -> None:
+    """No property and no `__getattr__` of an application is called to look into it."""
+    attach(Awkward())
+
+    assert faults.seen() == {}
+
+
+def test_a_lazy_application_is_not_made_before_it_is_served() -> None:
+    """To observe a proxy leaves it to the first request to make what it stands for."""
+    made: list[WSGIApplication] = []
+
+    def create() -> WSGIApplication:
+        made.append(create_app("flask"))
+        return made[-1]
+
+    app = LocalProxy(create)
+    attach(app)
+    assert rules(app) == set()
+    assert made == []
+
+    assert routes(app, "/crash/x") == ["/crash/<word>"]
+    assert len(made) == 1
+
+
+def test_a_mount_table_that_cannot_be_read_is_reported() -> None:
+    """What fails while an application is looked at is reported, and the application answers."""
+    app = Attribute("app", create_app("falcon"))
+    app.mounts = AwkwardTable()  # type: ignore[attr-defined]
+
+    assert routes(app, "/u/1") == ["/u/{number:int}"]
     assert set(faults.seen()) == {"route_adapter"}
 
 
@@ -301,12 +357,14 @@ def test_new_kinds_of_unmatched_requests_do_not_look_for_ever() -> None:
     """Only the first of each kind without a route looks through the application again."""
     looks = itertools.count()
 
-    class Counting(Attribute):
-        @property
-        def wsgi(self) -> None:
+    class Table(dict[str, object]):
+        def items(self) -> Any:  # noqa: ANN401 - as dict has it
             next(looks)
+            return super().items()
 
-    measured = Measured(Counting("app", answering(list)))
+    app = Attribute("app", answering(list))
+    app.mounts = Table()  # type: ignore[attr-defined]
+    measured = Measured(app)
     for number in range(50):
         measured.ask(environ(path=f"/{number}"))
         measured.ask(environ("BREW", f"/{number}"))

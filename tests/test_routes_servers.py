@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-TIMES: Final = 12
+TIMES: Final = 8
 _COUNT: Final = re.compile(
     r'^app_requests_total\{method="(\w+)",endpoint="([^"]*)",status="(\d+)"\} (\S+)$', re.MULTILINE
 )

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from otelmon.middleware.routes.looking import is_a
 from otelmon.middleware.routes.mounts import Mounts
 from otelmon.middleware.routes.template import ROUTE
 
@@ -20,7 +21,7 @@ _mounts: WeakKeyDictionary[Any, Mounts] = WeakKeyDictionary()
 def owns(app: object) -> bool:
     """Tell whether *app* is a Bottle application."""
     bottle = sys.modules.get("bottle")
-    return bottle is not None and isinstance(app, bottle.Bottle)
+    return bottle is not None and is_a(app, bottle.Bottle)
 
 
 def attach(app: Any, prefix: str) -> None:  # noqa: ANN401 - Bottle may not be installed

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from otelmon import faults
 from otelmon.middleware.routes import bottle
+from otelmon.middleware.routes.looking import is_a, kept
 
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 # How middlewares call what they wrap.
 _NAMES: Final = (
     *("app", "application", "wsgi_app", "wsgi", "wrapped", "__wrapped__"),
-    *("_app", "_application", "_wsgi_app", "_wsgi"),
+    *("_app", "_application", "_wsgi_app", "_wsgi", "_wrapped"),
 )
 _DEEPEST: Final = 32
 _MOST: Final = 1000
@@ -46,25 +47,27 @@ def inside(app: object) -> Iterator[tuple[Any, str]]:
 
 
 def _parts(app: object) -> list[tuple[object, str]]:
-    """Return what *app* wraps or mounts; an application that cannot be looked at has nothing."""
-    try:
-        return [(one, more) for one, more in (*_wrapped(app), *_mounted(app)) if callable(one)]
-    except Exception as error:  # noqa: BLE001 - attributes may do anything
-        faults.report("route_adapter", error)
-        return []
+    """Return what *app* wraps or mounts, as far as it can be looked at."""
+    found: list[tuple[object, str]] = []
+    for look in (_wrapped, _mounted):
+        try:
+            found += [(one, more) for one, more in look(app) if callable(one)]
+        except Exception as error:  # noqa: BLE001 - a mount table may do anything
+            faults.report("route_adapter", error)
+    return found
 
 
 def _wrapped(app: object) -> Iterable[tuple[object, str]]:
     parts: list[object] = []
-    if isinstance(app, MethodType):
+    if is_a(app, MethodType):
         parts = [app.__self__]
-    elif isinstance(app, FunctionType):
+    elif is_a(app, FunctionType):
         parts = [cell.cell_contents for cell in app.__closure__ or () if _is_filled(cell)]
-    elif isinstance(app, functools.partial):
+    elif is_a(app, functools.partial):
         parts = [app.func, *app.args, *app.keywords.values()]
-    elif isinstance(app, type):
+    elif is_a(app, type):
         return []
-    parts += [getattr(app, name, None) for name in _NAMES]
+    parts += [kept(app, name) for name in _NAMES]
     return [(part, "") for part in parts]
 
 
@@ -79,7 +82,7 @@ def _mounted(app: object) -> Iterable[tuple[object, str]]:
     if bottle.owns(app):
         return bottle.mounted(app)
     # werkzeug's DispatcherMiddleware, and those made like it.
-    table = None if isinstance(app, type) else getattr(app, "mounts", None)
-    if not isinstance(table, Mapping):
+    table: Any = None if is_a(app, type) else kept(app, "mounts")
+    if not issubclass(type(table), Mapping):
         return []
     return [(one, prefix) for prefix, one in table.items() if isinstance(prefix, str)]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from otelmon.middleware.routes import flask
+from otelmon.middleware.routes.looking import is_a, kept
 from otelmon.middleware.routes.mounts import Mounts
 from otelmon.middleware.routes.template import ROUTE
 
@@ -29,15 +30,15 @@ def owns(app: object) -> bool:
     routing = sys.modules.get("werkzeug.routing")
     return (
         routing is not None
-        and not isinstance(app, type)
-        and isinstance(getattr(app, "url_map", None), routing.Map)
+        and not is_a(app, type)
+        and is_a(kept(app, "url_map"), routing.Map)
         and not flask.owns(app)
     )
 
 
 def attach(app: Any, prefix: str) -> None:  # noqa: ANN401 - any application
     """Have the map of *app* name the route of each request that is matched by it."""
-    url_map = app.url_map
+    url_map = kept(app, "url_map")
     mounts = _mounts.get(url_map)
     if mounts is None:
         mounts = Mounts()
