@@ -1,9 +1,14 @@
-"""What each framework's application answers, and the route that each request has there."""
+"""What each framework's application answers, the route of each request, and how tests ask for it."""
 
 from __future__ import annotations
 
 import importlib
+import io
+import itertools
+from collections import Counter
 from typing import TYPE_CHECKING, Final
+
+from tests.wsgi_driver import Measured, environ
 
 
 if TYPE_CHECKING:
@@ -113,3 +118,28 @@ def create_app(framework: str) -> WSGIApplication:
     """Return a new application of a framework, with tests.apps' routes."""
     app: WSGIApplication = importlib.import_module(f"tests.apps.{framework}_shop").create_app()
     return app
+
+
+def routes(app: WSGIApplication, *paths: str, **more: str) -> list[str]:
+    """Return the route of each path, asked of one measured application."""
+    measured = Measured(app)
+    counted: list[Counter[str]] = [Counter()]
+    for path in paths:
+        measured.ask(environ("GET", path, **{"wsgi.errors": io.StringIO(), **more}))
+        counted.append(Counter())
+        for row in measured.rows():
+            counted[-1][row.route] += row.times
+    return [
+        route
+        for before, after in itertools.pairwise(counted)
+        for route in (after - before).elements()
+    ]
+
+
+def a_path(framework: str) -> tuple[str, str]:
+    """Return a path that a framework's application answers, and its template."""
+    return next(
+        (path, route)
+        for (method, path), (route, status) in ANSWERS[framework].items()
+        if (method, status) == ("GET", 200) and path != route
+    )

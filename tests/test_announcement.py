@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import bottle
-import falcon
 import pytest
 from flask import Flask
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
-from werkzeug.routing import Map, Rule
 
 from otelmon.announcement import announce
 from otelmon.settings import Settings
+from tests.routed import ANSWERS, create_app
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -74,41 +72,17 @@ def test_a_route_of_the_application_is_never_hidden_in_silence(
     assert "OTELMON_ENDPOINTS_OFF=/health" in said
 
 
-def bottle_shop() -> WSGIApplication:
-    """Return a Bottle application."""
-    app: Any = bottle.Bottle()
-    app.route("/health", callback=lambda: "fine")
-    return app  # type: ignore[no-any-return]
-
-
-def falcon_shop() -> WSGIApplication:
-    """Return a Falcon application."""
-    app = falcon.App()
-    app.add_route("/health", object())
-    return app
-
-
-def werkzeug_shop() -> WSGIApplication:
-    """Return an application with a Map of werkzeug's."""
-
-    class Shop:
-        url_map = Map([Rule("/health", endpoint="health")])
-        __call__ = staticmethod(plain)
-
-    return Shop()
-
-
-@pytest.mark.parametrize("make", [bottle_shop, falcon_shop, werkzeug_shop])
-@pytest.mark.parametrize("mounted", [False, True], ids=["", "mounted"])
+@pytest.mark.parametrize("framework", sorted(ANSWERS))
+@pytest.mark.parametrize("prefix", ["", "/mounted"], ids=["", "mounted"])
 def test_no_framework_s_route_is_hidden_in_silence(
-    caplog: pytest.LogCaptureFixture, make: Callable[[], WSGIApplication], *, mounted: bool
+    caplog: pytest.LogCaptureFixture, framework: str, prefix: str
 ) -> None:
-    """What another framework's application has at one of our paths is named, mounted or not."""
-    app = DispatcherMiddleware(plain, {"/_ops": make()}) if mounted else make()
-    paths = ["/_ops/health"] if mounted else ["/health", "/livez"]
-    settings = Settings(token="secret", prefix="/_ops" if mounted else "")
-    (said,) = warnings(caplog, settings, paths, app)
-    assert f"own {paths[0]} is hidden" in said
+    """What any framework's application has at one of our paths is named, mounted or not."""
+    app = create_app(framework)
+    if prefix:
+        app = DispatcherMiddleware(plain, {prefix: app})
+    (said,) = warnings(caplog, Settings(token="secret"), [f"{prefix}/file", "/livez"], app)
+    assert f"own {prefix}/file is hidden" in said
 
 
 def test_a_prefix_takes_them_out_of_the_way(
