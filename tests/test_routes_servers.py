@@ -48,7 +48,7 @@ def send(
 
     def one(request: tuple[str, str]) -> int:
         method, path = request
-        return server.get(path, method=method, headers=headers).status
+        return server.get(path, method=method, headers=headers, timeout=60).status
 
     with ThreadPoolExecutor(8) as clients:
         return Counter(clients.map(one, requests))
