@@ -1,0 +1,70 @@
+"""The client libraries, each behind one call, and what was recorded of their requests."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+import requests
+import urllib3
+
+
+if TYPE_CHECKING:
+    from tests.metered import Metered
+
+
+DURATION: Final = "http.client.request.duration"
+HERE: Final = "127.0.0.1"
+
+# Each makes one request, follows redirects and returns the status.
+
+
+def by_requests(method: str, url: str, **more: Any) -> int:  # noqa: ANN401 - handed on
+    """Ask by requests."""
+    with requests.Session() as session:
+        session.trust_env = False
+        return session.request(method, url, **{"timeout": 10, **more}).status_code
+
+
+def by_urllib3(method: str, url: str, **more: Any) -> int:  # noqa: ANN401 - handed on
+    """Ask by urllib3."""
+    with urllib3.PoolManager(timeout=10) as pools:
+        return pools.request(method, url, **more).status
+
+
+def by_httpx(method: str, url: str, **more: Any) -> int:  # noqa: ANN401 - handed on
+    """Ask by httpx."""
+    with httpx.Client(trust_env=False, follow_redirects=True) as client:
+        return client.request(method, url, **more).status_code
+
+
+def by_async_httpx(method: str, url: str, **more: Any) -> int:  # noqa: ANN401 - handed on
+    """Ask by httpx's asynchronous client."""
+
+    async def ask() -> int:
+        async with httpx.AsyncClient(trust_env=False, follow_redirects=True) as client:
+            return (await client.request(method, url, **more)).status_code
+
+    return asyncio.run(ask())
+
+
+CLIENTS: Final = {
+    "requests": by_requests,
+    "urllib3": by_urllib3,
+    "httpx": by_httpx,
+    "httpx, async": by_async_httpx,
+}
+
+
+def seen_by(metered: Metered) -> Counter[tuple[str, int]]:
+    """Return what was recorded in the words of the server."""
+    return Counter(metered.by(DURATION, "http.request.method", "http.response.status_code"))  # type: ignore[arg-type]
+
+
+def refused() -> int:
+    """Return a port that nobody listens on."""
+    with socket.create_server((HERE, 0)) as server:
+        return int(server.getsockname()[1])
