@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import httpcore
@@ -16,6 +18,7 @@ from opentelemetry.instrumentation.requests import RequestsInstrumentor
 from otelmon import faults
 from otelmon.instruments.http_client import METHODS, observe_http_client
 from otelmon.middleware import cells
+from tests.gunicorn_server import ROOT
 from tests.http_clients import (
     CLIENTS,
     DURATION,
@@ -221,3 +224,22 @@ def test_a_library_that_is_other_than_known_is_reported(
 def test_the_methods_are_those_of_the_server_side() -> None:
     """One list of methods holds for requests that come in and that go out."""
     assert METHODS == cells.METHODS
+
+
+def test_nothing_is_imported_before_the_call() -> None:
+    """The modules import neither a client library nor OpenTelemetry; the first is for the call."""
+    program = (
+        "import sys\n"
+        "from otelmon.instruments import http_client, logs, queues\n"
+        "names = {'requests', 'urllib3', 'httpx', 'httpcore', 'opentelemetry'}\n"
+        "assert not names & set(sys.modules), names & set(sys.modules)\n"
+        "from opentelemetry.metrics import NoOpMeterProvider\n"
+        "meter = NoOpMeterProvider().get_meter('x')\n"
+        "with http_client.observe_http_client(hosts=(), meter=meter):\n"
+        "    print(sorted(names & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert (done.stderr, done.stdout) == ("", "['httpcore', 'opentelemetry', 'urllib3']\n")

@@ -32,6 +32,7 @@ METHODS: Final = frozenset(
 _PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _VERSIONS: Final = frozenset(("1.0", "1.1", "2", "3"))
 _MAX_ERROR_TYPES: Final = 50
+_MAX_KNOWN: Final = 1000
 # What most servers answer; of hosts that are not allowed nothing else is told apart.
 _COMMON: Final = frozenset(
     (
@@ -82,7 +83,7 @@ class HttpClients:
             explicit_bucket_boundaries_advisory=SECONDS,
         )
         self._errors = Few(_MAX_ERROR_TYPES)
-        self._known: dict[Exchange, Attributes] = {}
+        self._known: dict[tuple[Seen, str | None], Attributes] = {}
         self._context = context.get_value
         # The API has no other name for it. Exporters set it: what they send is not the app's.
         self._suppressed = getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", "")
@@ -97,22 +98,27 @@ class HttpClients:
             seen = describe()
             if seen is None:
                 return
-            exchange = self._exchange(seen, error)
-            attributes = self._known.get(exchange)
-            if attributes is None:
-                attributes = self._known.setdefault(exchange, exchange.attributes())
+            raised = None if error is None else type(error).__qualname__
+            attributes = self._known.get((seen, raised)) or self._attributes(seen, raised)
             self._duration.record(took / 1e9, attributes)
         except Exception as fault:  # noqa: BLE001 - the request is done; only the figure is lost
             faults.report("http_client", fault)
 
-    def _exchange(self, seen: Seen, error: BaseException | None) -> Exchange:
+    def _attributes(self, seen: Seen, raised: str | None) -> Attributes:
+        attributes = self._exchange(seen, raised).attributes()
+        # Hosts that are not allowed may be without end.
+        if len(self._known) < _MAX_KNOWN:
+            self._known[seen, raised] = attributes
+        return attributes
+
+    def _exchange(self, seen: Seen, raised: str | None) -> Exchange:
         host = self._hosts.shown(seen.host)
         status = seen.status
         if status is not None and not _is_shown(status, host):
             status = None
         kind = None
-        if error is not None:
-            kind = self._errors(type(error).__qualname__)
+        if raised is not None:
+            kind = self._errors(raised)
         elif seen.status is not None and seen.status >= 400:
             kind = str(status or OTHER)
         return Exchange(

@@ -169,18 +169,20 @@ class Hooks:
 _VERSIONS: Final = {10: "1.0", 11: "1.1", 20: "2", 30: "3"}
 
 
-def _attempt(response: Any, pool: Any, _conn: object, method: str, url: str, *_: object) -> Seen:  # noqa: ANN401 - as said above
-    seen = Seen(method, pool.scheme, pool.host, pool.port)
+def attempt(response: Any, pool: Any, _conn: object, method: str, url: str, *_: object) -> Seen:  # noqa: ANN401 - as said above
+    """Describe an attempt by the arguments of `_make_request`."""
+    status = version = None
+    if response is not FAILED:
+        status, version = response.status, _VERSIONS.get(response.version)
     # The pool is the proxy's, and the target a whole address, where a proxy is asked in plain HTTP.
     if not url.startswith("/"):
         from urllib3.util import parse_url
 
         parsed = parse_url(url)
         if parsed.host:
-            seen = Seen(method, parsed.scheme or pool.scheme, parsed.host, parsed.port)
-    if response is FAILED:
-        return seen
-    return seen._replace(status=response.status, version=_VERSIONS.get(response.version))
+            scheme = parsed.scheme or pool.scheme
+            return Seen(method, scheme, parsed.host, parsed.port, status, version)
+    return Seen(method, pool.scheme, pool.host, pool.port, status, version)
 
 
 def _tunnel(response: object, pool: Any, *_: object) -> Seen | None:  # noqa: ANN401 - as said above
@@ -191,16 +193,16 @@ def _tunnel(response: object, pool: Any, *_: object) -> Seen | None:  # noqa: AN
 
 
 def _request(response: Any, _pool: object, request: Any) -> Seen:  # noqa: ANN401 - as said above
-    url = request.url
-    seen = Seen(request.method.decode(), url.scheme.decode(), url.host.decode(), url.port)
-    if response is FAILED:
-        return seen
-    version = response.extensions.get("http_version", b"").decode().removeprefix("HTTP/")
-    return seen._replace(status=response.status, version=version)
+    status = version = None
+    if response is not FAILED:
+        status = response.status
+        version = response.extensions.get("http_version", b"").decode().removeprefix("HTTP/")
+    url, method = request.url, request.method.decode()
+    return Seen(method, url.scheme.decode(), url.host.decode(), url.port, status, version)
 
 
 HOOKS: Final = Hooks(
-    Hook("urllib3.connectionpool", "HTTPConnectionPool", "_make_request", _attempt),
+    Hook("urllib3.connectionpool", "HTTPConnectionPool", "_make_request", attempt),
     Hook("urllib3.connectionpool", "HTTPSConnectionPool", "_prepare_proxy", _tunnel),
     Hook("httpcore", "ConnectionPool", "handle_request", _request),
     Hook("httpcore", "AsyncConnectionPool", "handle_async_request", _request),
