@@ -11,6 +11,7 @@ from otelmon.errors import ConfigError, LedgerError, OtelmonError
 from otelmon.metrics.api.view import View
 from otelmon.middleware.requests import RequestMetrics
 from otelmon.middleware.routes import set_route
+from otelmon.observers import observe_http_client, observe_log, observe_queue
 from otelmon.settings import Settings
 from otelmon.stack import Monitor, meter_provider, metrics_data, monitor
 
@@ -26,6 +27,9 @@ __all__ = [
     "meter_provider",
     "metrics_data",
     "monitor",
+    "observe_http_client",
+    "observe_log",
+    "observe_queue",
     "set_route",
 ]
 __version__ = "0.1.0"

@@ -202,7 +202,9 @@ def _adopted(settings: Settings, views: Sequence[View]) -> MeterProvider:
         ledger = Ledger(
             series_limit=settings.cardinality_limit, total_limit=settings.cardinality_total
         )
-        _provider = MeterProvider(ledger, views=views, disabled=settings.sdk_disabled)
+        _provider = MeterProvider(
+            ledger, views=views, disabled=settings.sdk_disabled or settings.disabled
+        )
         adoption.adopt(_provider)
         _follow_forks()
     elif views:

@@ -82,6 +82,27 @@ def test_redis_and_requests_measure_themselves(tmp_path: Path, *, preload: bool)
                 judge(samples(answer.text))
 
 
+@pytest.mark.parametrize("preload", [False, True], ids=["", "preload"])
+def test_what_is_switched_on_is_of_all_workers(tmp_path: Path, *, preload: bool) -> None:
+    """Outgoing requests, tasks of pools and logged exceptions are exact through a kill."""
+    with http_upstream() as upstream:
+        app = "tests.apps.observed_work:app"
+        with Gunicorn(tmp_path, app=app, env={"UPSTREAM": upstream}, preload=preload) as server:
+            server.wait_for_workers()
+            visit(server, 40)
+            assert until(four_idle(server), 20), server.log
+            kill_one(server)
+            visit(server, 20)
+            for answer in (server.get("/metrics"), server.ops("/metrics")):
+                found = samples(answer.text)
+                sent = "http_client_request_duration_seconds_count"
+                assert counted(found, sent, 'server_address="127.0.0.1"') == 60
+                tasks = "otelmon_executor_task_duration_seconds_count"
+                assert counted(found, tasks, 'otelmon_queue_name="mails"') == 60
+                errors = "otelmon_log_exceptions_total"
+                assert counted(found, errors, 'error_type="KeyError"') == 60, answer.text
+
+
 def judge(found: Samples) -> None:
     """Check what a scrape says of a hundred requests."""
     commands = "db_client_operation_duration_seconds_count"

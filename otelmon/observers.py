@@ -1,0 +1,67 @@
+"""Instruments to switch on with one call, on the meter of this process unless another is given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from otelmon.instruments import http_client, logs, queues
+from otelmon.stack import meter_provider
+
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Iterable
+
+    from opentelemetry.metrics import Meter
+
+    from otelmon.instruments.observing import Observing
+
+
+_SCOPE = "otelmon.instruments"
+
+
+def observe_http_client(*, hosts: Iterable[str], meter: Meter | None = None) -> Observing:
+    """Measure requests that `requests`, `urllib3` and `httpx` make, until the result is closed.
+
+    *hosts* are names and patterns such as `*.example.org`; all other hosts are `_OTHER`.
+    `http.client.request.duration` in seconds, by host, method, status and error. See
+    docs/instruments.md for this and the others.
+
+    Raises:
+        ConfigError: a host is none.
+    """
+    return http_client.observe_http_client(hosts=hosts, meter=meter or _own())
+
+
+def observe_queue(queue: object, name: str, *, meter: Meter | None = None) -> Observing:
+    """Measure what waits in *queue* as *name*, and the tasks of a ThreadPoolExecutor.
+
+    `otelmon.queue.depth` in items; of a pool its threads, and how long tasks waited and ran in
+    seconds. The queue is held weakly.
+
+    Raises:
+        ConfigError: *queue* has no length.
+    """
+    return queues.observe_queue(queue, name, meter=meter or _own())
+
+
+def observe_log(
+    *,
+    logger: logging.Logger | str | None = None,
+    level: int | str = "WARNING",
+    loggers: Iterable[str] | None = None,
+    meter: Meter | None = None,
+) -> Observing:
+    """Count records from *level* on by level and logger, and exceptions by class.
+
+    Of *logger* and all below it, else of the root; *loggers* are those to tell apart. Call it when
+    logging is set up.
+
+    Raises:
+        ValueError: there is no such level.
+    """
+    return logs.observe_log(meter=meter or _own(), logger=logger, level=level, loggers=loggers)
+
+
+def _own() -> Meter:
+    return meter_provider().get_meter(_SCOPE)
