@@ -7,9 +7,14 @@ processor's cache: that doubles the speed.
 
 from __future__ import annotations
 
-from typing import Final
+from math import fsum
+from typing import TYPE_CHECKING, Final
 
 from otelmon.ledger import layout
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 # Bytes; a power of two, because its lanes are folded in halves.
@@ -33,6 +38,16 @@ def merged(slots: list[bytes], mask: bytes) -> tuple[list[int], list[int]]:
         for slot, number in enumerate(numbers):
             masked[slot] += number & under
     return memoryview(lanes).cast("Q").tolist(), [_across(number) for number in masked]
+
+
+def added(amounts: Iterable[float]) -> float:
+    """Return the sum of floats, rounded once; infinite, or no number, where there is no other."""
+    amounts = list(amounts)
+    try:
+        return fsum(amounts)
+    except (OverflowError, ValueError):
+        # Past the largest float, or infinity less infinity: the other figures must be read.
+        return sum(amounts)
 
 
 def _across(number: int) -> int:

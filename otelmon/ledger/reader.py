@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from itertools import zip_longest
-from math import fsum
 from typing import TYPE_CHECKING, Final
 
 from otelmon.ledger import layout
-from otelmon.ledger.lanes import merged
+from otelmon.ledger.lanes import added, merged
 from otelmon.ledger.requests import DURATION
 
 
@@ -237,7 +236,7 @@ def _sums(slots: list[_Slot]) -> list[float]:
     columns = [slot.sums for slot in slots if slot.sums]
     if len(columns) < 2:
         return list(columns[0]) if columns else []
-    return list(map(fsum, zip_longest(*columns, fillvalue=0.0)))
+    return list(map(added, zip_longest(*columns, fillvalue=0.0)))
 
 
 def _values(live: list[_Slot], apart: list[Series]) -> dict[int, dict[int, float]]:
@@ -267,7 +266,7 @@ def together(
 
 
 _FOLDS: Final[dict[str | None, Callable[[Iterable[float]], float]]] = {
-    "sum": fsum,
+    "sum": added,
     "min": min,
     "max": max,
 }

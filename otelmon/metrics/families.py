@@ -10,9 +10,9 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
-from math import fsum
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from otelmon.ledger.lanes import added
 from otelmon.ledger.reader import together
 from otelmon.metrics.names import help_text, label_text, number
 
@@ -67,7 +67,7 @@ class Counter:
                 value += sum(lanes[series.base : series.base + width])
             if self.scale is None:
                 # A whole number stays one, however large.
-                fractions = fsum(merged.sums[series.sums] for series in alike)
+                fractions = added(merged.sums[series.sums] for series in alike)
                 value = value + fractions if fractions else value
             if not labels:
                 yield plain % parts(value)
@@ -102,7 +102,7 @@ class Histogram:
                 found = [a + b for a, b in zip(found, more, strict=True)]
             counts = tuple(accumulate(found[:size]))
             if counts[-1]:
-                total = fsum(sums[s.sums] for s in alike) if self.scale is None else found[size]
+                total = added(sums[s.sums] for s in alike) if self.scale is None else found[size]
                 numbers = (*counts, *parts(total), counts[-1])
                 yield (labelled % numbers).replace(b"\0", labels) if labels else plain % numbers
 
