@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otelmon.errors import ConfigError
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
     from otelmon.ledger.instrument import Instrument, Merge
+
+
+# What counters and histograms do, `add`, is not among them: nothing else can be made to.
+_MERGES: Final = ("worker", "sum", "min", "max", "recent")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,8 +48,8 @@ class View:
 
     def __post_init__(self) -> None:
         """Judge it."""
+        problems = [*self._problems()]
         bounds = list(self.boundaries or ())
-        problems = []
         if self.name is not None and any(sign in self.instrument_name for sign in "*?"):
             problems.append(
                 f"A view that names its stream {self.name!r} must match one instrument; "
@@ -53,10 +57,18 @@ class View:
             )
         if bounds != sorted(set(bounds)) or not all(map(_is_finite, bounds)):
             problems.append(f"A view's boundaries must be finite and strictly grow: {bounds!r}.")
-        if self.merge == "add":
-            problems.append("A view cannot make anything add; it is what counters do.")
         if problems:
             raise ConfigError(*problems)
+        if self.attribute_keys is not None:
+            # Those of now: the application may go on to change its set.
+            object.__setattr__(self, "attribute_keys", frozenset(self.attribute_keys))
+
+    def _problems(self) -> Iterator[str]:
+        if self.merge not in (None, *_MERGES):
+            yield f"A view's merge must be one of {', '.join(_MERGES)}: {self.merge!r}."
+        keys: object = self.attribute_keys
+        if isinstance(keys, str):
+            yield f"A view's attribute_keys must be a set of texts: {self.attribute_keys!r}."
 
     def matches(self, instrument: Instrument) -> bool:
         """Tell whether it is about *instrument*, as that was made."""
@@ -85,8 +97,8 @@ class View:
         )
 
 
-def _is_finite(bound: float) -> bool:
-    return float("-inf") < bound < float("inf")
+def _is_finite(bound: object) -> bool:
+    return isinstance(bound, int | float) and float("-inf") < bound < float("inf")
 
 
 class Stream(NamedTuple):
