@@ -15,6 +15,7 @@ from opentelemetry import metrics
 from otelmon.ledger.instrument import Instrument
 from otelmon.ledger.requests import SECONDS
 from otelmon.metrics.api import fan, observable, synchronous
+from otelmon.metrics.api.observable import Observed
 from otelmon.metrics.api.view import streams
 
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from otelmon.ledger.instrument import Kind, Scope
     from otelmon.ledger.ledger import Ledger
-    from otelmon.metrics.api.observable import Observed
     from otelmon.metrics.api.synchronous import Recorder
     from otelmon.metrics.api.view import Stream, View
 
@@ -58,10 +58,11 @@ class Meter(metrics.Meter):
         self._scope = scope
         self._views = views
         self._made: dict[object, Any] = {}
-        self._firsts: dict[str, Instrument] = {}
+        self._firsts: dict[str, tuple[str, Instrument]] = {}
         self._warned: set[str] = set()
+        self._silent = False
         self.recorders: list[Recorder] = []
-        self.observed: list[Observed] = []
+        self.observed: dict[Observed, None] = {}
 
     def create_counter(self, name: str, unit: str = "", description: str = "") -> metrics.Counter:
         """Return a counter."""
@@ -113,7 +114,8 @@ class Meter(metrics.Meter):
         """Return a counter whose callbacks are asked in every process, every MONITORING_INTERVAL."""
         make = partial(self._asked, observable.ObservableCounter, callbacks)
         noop = partial(metrics.NoOpObservableCounter, callbacks=callbacks)
-        return self._kept(name, "counter", unit, description, make, noop)
+        made = self._kept(name, "counter", unit, description, make, noop)
+        return self._followed(made, callbacks)
 
     def create_observable_up_down_counter(
         self,
@@ -125,7 +127,8 @@ class Meter(metrics.Meter):
         """Return a counter that can fall, asked for as an observable counter is."""
         make = partial(self._asked, observable.ObservableUpDownCounter, callbacks)
         noop = partial(metrics.NoOpObservableUpDownCounter, callbacks=callbacks)
-        return self._kept(name, "up_down_counter", unit, description, make, noop)
+        made = self._kept(name, "up_down_counter", unit, description, make, noop)
+        return self._followed(made, callbacks)
 
     def create_observable_gauge(
         self,
@@ -137,10 +140,12 @@ class Meter(metrics.Meter):
         """Return a gauge, asked for as an observable counter is."""
         make = partial(self._asked, observable.ObservableGauge, callbacks)
         noop = partial(metrics.NoOpObservableGauge, callbacks=callbacks)
-        return self._kept(name, "gauge", unit, description, make, noop)
+        made = self._kept(name, "gauge", unit, description, make, noop)
+        return self._followed(made, callbacks)
 
     def silence(self) -> None:
-        """Have none of its instruments record any more."""
+        """Have none of its instruments record any more, also those that are made from now on."""
+        self._silent = True
         for recorder in list(self.recorders):
             recorder.silence()
         self.observed.clear()
@@ -157,8 +162,8 @@ class Meter(metrics.Meter):
         bounds: tuple[float, ...] = (),
     ) -> T:
         """Return the instrument that was made before, or a new one; none is made of a bad name."""
-        unit, description = unit or "", description or ""
-        if _NAME.fullmatch(str(name)) is None or _UNIT.fullmatch(unit) is None:
+        unit, description = str(unit or ""), str(description or "")
+        if not _is_name(name) or _UNIT.fullmatch(unit) is None:
             self._warn(
                 str(name),
                 f"The {kind} {name!r} in {unit!r} records nothing: a name is a letter and up to 254 "
@@ -170,16 +175,28 @@ class Meter(metrics.Meter):
         made: T | None = self._made.get(key)
         if made is None:
             made = self._made.setdefault(key, make(instrument))
-        self._compare(self._firsts.setdefault(instrument.name, instrument), instrument)
-        return made
-
-    def _compare(self, first: Instrument, instrument: Instrument) -> None:
-        if first != instrument:
+        # Also of one kind, what is added to is something else than what is asked for.
+        one = (make.args[0].__name__, instrument)
+        first = self._firsts.setdefault(instrument.name, one)
+        if first != one:
             self._warn(
                 instrument.name,
                 f"{instrument.name!r} of {self._scope.name!r} is made in several ways: as {first}, "
-                f"and as {instrument}. Give each a name of its own, or make them alike.",
+                f"and as {one}. Give each a name of its own, or make them alike.",
             )
+        return made
+
+    def _followed(self, made: T, callbacks: Sequence[CallbackT] | None) -> T:
+        """Have an observable instrument asked from now on, unless it is already."""
+        if isinstance(made, Observed) and not self._silent:
+            self.observed.setdefault(made)
+            if callbacks and tuple(callbacks) != made.callbacks:
+                self._warn(
+                    f"{made.name} callbacks",
+                    f"{made.name!r} of {self._scope.name!r} is made again with other callbacks: "
+                    "those of the first time are asked.",
+                )
+        return made
 
     def _warn(self, name: str, message: str) -> None:
         if name not in self._warned:
@@ -194,6 +211,8 @@ class Meter(metrics.Meter):
     ) -> Any:  # noqa: ANN401 - as above
         parts = [one(self._ledger, *each) for each in self._streams(instrument, observed=False)]
         self.recorders.extend(parts)
+        if self._silent:
+            self.silence()
         return parts[0] if len(parts) == 1 else many(parts)
 
     def _asked(
@@ -203,9 +222,11 @@ class Meter(metrics.Meter):
         instrument: Instrument,
     ) -> Observed:
         instrument = replace(instrument, merge="worker")
-        made = kind(instrument.name, self._streams(instrument, observed=True), callbacks)
-        self.observed.append(made)
-        return made
+        return kind(instrument.name, self._streams(instrument, observed=True), callbacks)
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
 def _advised(name: str, bounds: object) -> tuple[float, ...] | None:

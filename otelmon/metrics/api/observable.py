@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from otelmon.threads import Errand
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from opentelemetry.metrics import CallbackT, Observation
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from otelmon.ledger.pen import Pen
     from otelmon.metrics.api.view import Stream
 
-    Callback = Callable[[CallbackOptions], Iterable[Observation]]
+    Said = tuple[float, Mapping[str, object]]
 
 
 class Observed:
@@ -37,58 +38,98 @@ class Observed:
         self, name: str, streams: Sequence[Stream], callbacks: Sequence[CallbackT] | None
     ) -> None:
         """Ask for nothing yet."""
-        self._name = name
-        self._callbacks = [_called(callback) for callback in callbacks or ()]
+        self.name = name
+        self.callbacks = tuple(callbacks or ())
+        self._questions = [_Question(callback) for callback in self.callbacks]
         self._outlets = [Outlet(stream) for stream in streams]
-        self._options = CallbackOptions()
-        self._errand = Errand(self._ask)
 
     def observe(self, ledger: Ledger, seconds: float) -> bool:
         """Ask the callbacks and record what they say; return whether all answered in time.
 
-        Of what fails or does not answer nothing is known: what it said before is taken back.
+        Of what fails or does not answer nothing is known: what it said before is taken back. The
+        others are recorded all the same.
         """
-        said: list[Observation] = []
-        failure: BaseException | None = None
-        self._options = CallbackOptions(timeout_millis=seconds * 1000)
-        try:
-            said = self._errand.run(seconds)
-        except Exception as error:  # noqa: BLE001 - the application's; it is asked again next time
-            failure = error
+        until = time.monotonic() + seconds
+        said: list[Said] = []
+        failures: list[Exception] = []
+        for question in self._questions:
+            try:
+                answer = question.ask(max(0.0, until - time.monotonic()))
+            except Exception as error:  # noqa: BLE001 - the application's; it is asked again next time
+                failures.append(error)
+            else:
+                said += _read(answer, failures)
         try:
             hold = ledger.holding()
             for outlet in self._outlets:
                 outlet.record(hold, said)
         except Exception as error:  # noqa: BLE001 - as for any record
-            failure = failure or error
-        if failure is not None:
-            problem = OtelmonError(f"{self._name} could not be observed: {failure!r}")
+            failures.append(error)
+        for failure in failures:
+            problem = OtelmonError(f"{self.name} could not be observed: {failure!r}")
             faults.report("observable", problem.with_traceback(failure.__traceback__))
-        return failure is None
+        return not failures
 
     def forget(self) -> None:
         """Be as new in a forked child: a call that was under way is the parent's."""
-        self._errand = Errand(self._ask)
+        for question in self._questions:
+            question.forget()
         for outlet in self._outlets:
             outlet.forget()
 
-    def _ask(self) -> list[Observation]:
-        return [each for callback in self._callbacks for each in callback(self._options)]
 
+class _Question:
+    """A callback, asked in a thread of its own because it may hang."""
 
-def _called(callback: CallbackT) -> Callback:
-    """Return a callback as a function; a generator is sent its options."""
-    if not isinstance(callback, Generator):
-        return callback
-    next(callback)
+    def __init__(self, callback: CallbackT) -> None:
+        """Ask nothing yet; not even a generator for its first answer, which may fail."""
+        self._callback = callback
+        self._begun = False
+        self._options = CallbackOptions()
+        self._errand = Errand(self._answer)
 
-    def send(options: CallbackOptions) -> Iterable[Observation]:
+    def ask(self, seconds: float) -> list[Observation]:
+        """Return what it says within *seconds*, or raise what it raises."""
+        self._options = CallbackOptions(timeout_millis=seconds * 1000)
+        return self._errand.run(seconds)
+
+    def forget(self) -> None:
+        """Be as new in a forked child."""
+        self._errand = Errand(self._answer)
+
+    def _answer(self) -> list[Observation]:
         try:
-            return callback.send(options)
+            if isinstance(self._callback, Generator):
+                return list(self._sent(self._callback))
+            return list(self._callback(self._options))
+        except Exception:
+            raise
+        except BaseException as error:
+            # As SystemExit it would end the thread that keeps all other figures.
+            raise OtelmonError(f"A callback ended with {error!r}.") from error
+
+    def _sent(
+        self, generator: Generator[Iterable[Observation], CallbackOptions, None]
+    ) -> Iterable[Observation]:
+        """Send a generator its options; one that has come to its end has nothing to say."""
+        try:
+            if not self._begun:
+                self._begun = True
+                next(generator)
+            return generator.send(self._options)
         except StopIteration:
             return ()
 
-    return send
+
+def _read(answer: Iterable[Observation], failures: list[Exception]) -> Iterator[Said]:
+    """Yield what was observed as plain numbers; what is no observation is added to *failures*."""
+    for each in answer:
+        try:
+            value = amounts.number(each.value)
+            if math.isfinite(value):
+                yield value, dict(each.attributes or {})
+        except Exception as error:  # noqa: BLE001 - the application's; the others are recorded
+            failures.append(error)
 
 
 class Outlet:
@@ -104,7 +145,7 @@ class Outlet:
         """Be as new in a forked child."""
         self._pen, self._said = None, {}
 
-    def record(self, hold: Hold, said: Sequence[Observation]) -> None:
+    def record(self, hold: Hold, said: Sequence[Said]) -> None:
         """Record what the callbacks say now, and take back what they say no longer."""
         pen = hold.pen
         assert pen is not None
@@ -120,13 +161,11 @@ class Outlet:
                     self._take_back(pen, series)
         self._said = self._said | now if self._instrument.merge == "add" else now
 
-    def _together(self, hold: Hold, said: Sequence[Observation]) -> dict[Series, float]:
+    def _together(self, hold: Hold, said: Sequence[Said]) -> dict[Series, float]:
         """Return what is said of each series; of one gauge the last word counts."""
         found: dict[Series, float] = {}
-        for each in said:
-            value = amounts.number(each.value)
-            attributes = normalised(each.attributes or {}, self._keep)
-            series = hold.series(self._instrument, attributes) if math.isfinite(value) else None
+        for value, attributes in said:
+            series = hold.series(self._instrument, normalised(attributes, self._keep))
             if series is not None:
                 before = 0 if self._instrument.kind == "gauge" else found.get(series, 0)
                 found[series] = before + value
