@@ -14,7 +14,7 @@ import _thread
 import contextlib
 import json
 import time
-from collections import Counter
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Any, Final
 
 from otelmon.errors import LedgerError
@@ -24,7 +24,7 @@ from otelmon.threads import original
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from otelmon.ledger.segment import Segment
 
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 # is the specification's default, https://opentelemetry.io/docs/specs/otel/metrics/sdk/
 SERIES_LIMIT: Final = 2000
 TOTAL_LIMIT: Final = 10_000
+
+# How much may wait for the end of a change; more is not kept.
+_MOST_LATER: Final = 10_000
 
 # After the file lock could not be had, new series are not even tried for this long.
 _BACK_OFF_SECONDS: Final = 1.0
@@ -145,7 +148,7 @@ class Keys:
     """The key table of one segment, as a process's threads share it.
 
     Re-entrant like the pen: a signal handler or GC callback that interrupts a change of the table
-    finds the table as it was, and places nothing.
+    finds the table as it was, and places nothing; it can leave behind what is to be done then.
     """
 
     def __init__(
@@ -156,8 +159,17 @@ class Keys:
         self._limit, self._total_limit = series_limit, total_limit
         self._table = KeyTable()
         self._lock = original(_thread, "RLock")()
-        self._busy = False
+        self._busy: int | None = None
         self._not_before = 0.0
+        self._later: deque[Callable[[], object]] = deque(maxlen=_MOST_LATER)
+
+    def interrupted(self) -> bool:
+        """Tell whether the caller interrupts a change that its own thread is making."""
+        return bool(self._busy == original(_thread, "get_ident")())
+
+    def afterwards(self, do: Callable[[], object]) -> None:
+        """Have *do* called by the change that the caller interrupts, once that is made."""
+        self._later.append(do)
 
     def series(self) -> list[Series]:
         """Return all series that exist by now, in the order in which they were placed."""
@@ -223,14 +235,20 @@ class Keys:
     def _changing(self) -> Iterator[bool]:
         """Keep other threads out; yield False to a handler that interrupts its thread's change."""
         with self._lock:
-            if self._busy:
+            if self._busy is not None:
                 yield False
                 return
-            self._busy = True
+            self._busy = original(_thread, "get_ident")()
             try:
                 yield True
             finally:
-                self._busy = False
+                self._busy = None
+        self._catch_up_later()
+
+    def _catch_up_later(self) -> None:
+        while self._later:
+            with contextlib.suppress(IndexError):  # a handler may have taken it
+                self._later.popleft()()
 
     def _place(self, instrument: Instrument, attributes: Attributes) -> Series | None:
         with self._segment.appending() as alone:

@@ -191,8 +191,7 @@ class Ledger:
         """
         assert hold.pen is not None
         fresh = self._take_up(self._claim_at(home, hold.capacity))
-        taken = hold.pen.taken()
-        hold.pen.lay_down()
+        taken = hold.pen.handed_over()
         known = hold.keys.series()
         done = reader.finished(taken.counts, (s for s in known if s.instrument == DURATION))
         started = taken.counts[layout.LANE_STARTED]

@@ -37,27 +37,32 @@ class Early:
         self._records += 1
         if self._hold is None:
             made = self._claim(Segment())
-            # Another thread, or a handler that interrupted this one, may have made one meanwhile.
-            if self._hold is None:
-                self._hold = made
+            # Another thread, or a handler that interrupted this one, may have made one meanwhile:
+            # it is looked for and stored without a call, so between these nobody can come.
+            self._hold = self._hold or made  # type: ignore[redundant-expr]
+            if self._hold is made:
+                # Else the next generation would have only what this one records.
+                self._inherit(made)
         return self._hold
 
     def hand_over(self, to: Hold) -> None:
         """Move everything to where this process records from now on."""
         early, self._hold = self._hold, None
-        inherited, self._inherited = self._inherited, None
         self._records = 0
         if early is not None and early.pen is not None:
-            taken = early.pen.taken()
-            early.pen.lay_down()
-            move(taken, early.keys.series(), to)
+            move(early.pen.handed_over(), early.keys.series(), to)
+        self._inherit(to)
+
+    def _inherit(self, to: Hold) -> None:
+        inherited, self._inherited = self._inherited, None
         if inherited is not None and inherited.pen is not None:
             move(inherited.pen.taken(), inherited.keys.series(), to, only=_stays)
 
     def forget(self, fresh: Callable[[Hold], Hold]) -> None:
         """Be as new in a forked child; *fresh* returns a hold with locks of its own."""
-        if self._hold is not None:
-            self._inherited, self._hold = fresh(self._hold), None
+        # Of what is inherited in turn, too: a thread of the parent's may have held the lock.
+        before = self._hold or self._inherited
+        self._inherited, self._hold = None if before is None else fresh(before), None
         self.dropped, self._records = self.dropped + self._records, 0
 
 

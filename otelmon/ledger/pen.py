@@ -75,6 +75,12 @@ class Pen:
         nowhere: Any = _Nowhere()
         self.counts, self.sums, self.values = nowhere, nowhere, nowhere
 
+    def handed_over(self) -> Taken:
+        """Lay the pen down; return a copy of all lanes, with what threads wrote until then."""
+        counts, sums, values = self.counts, self.sums, self.values
+        self.lay_down()
+        return self._copied(counts, sums, values)
+
     def oldest(self) -> int:
         """Return when the oldest request in flight began, 0 if there is none."""
         if len(self.live) > _MOST_LIVE:
@@ -86,11 +92,16 @@ class Pen:
 
     def taken(self) -> Taken:
         """Return a copy of all lanes."""
+        return self._copied(self.counts, self.sums, self.values)
+
+    def _copied(
+        self, counts: memoryview, sums: memoryview[float], values: memoryview[float]
+    ) -> Taken:
         head = self.head
         return Taken(
-            self.counts[: head[layout.HEAD_COUNTS]].tolist(),
-            self.sums[: head[layout.HEAD_SUMS]].tolist(),
-            self.values[: head[layout.HEAD_VALUES]].tolist(),
+            counts[: head[layout.HEAD_COUNTS]].tolist(),
+            sums[: head[layout.HEAD_SUMS]].tolist(),
+            values[: head[layout.HEAD_VALUES]].tolist(),
         )
 
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from otelmon.ledger.hold import Hold
-    from otelmon.ledger.instrument import Instrument
+    from otelmon.ledger.instrument import Attributes, Instrument
+    from otelmon.ledger.keys import Keys
 
     Raw = tuple[tuple[str, object], ...]
     Place = tuple[int, int]
@@ -27,6 +28,16 @@ _MOST: Final = 8192
 UNEQUALLED: Final[Any] = object()
 _TEXTS: Final = frozenset((str,))
 _EXACT: Final = frozenset((str, bool, int, float))
+
+
+class Interrupted(Exception):  # noqa: N818 - not an error: it is recorded a moment later
+    """Attributes have no place yet, and none can be made in what interrupts a change of the keys."""
+
+    def __init__(self, keys: Keys, attributes: Attributes) -> None:
+        """Say which *keys* are being changed."""
+        super().__init__()
+        self.keys = keys
+        self.attributes = attributes
 
 
 class NoPlaces:
@@ -68,6 +79,7 @@ class Places:
         """Return the place of a set of attributes, or of the overflow series.
 
         Raises:
+            Interrupted: this interrupts a change of the ledger's keys.
             LedgerError: the ledger has no place at all, not even for an overflow series.
         """
         known, key = self._key(attributes)
@@ -103,7 +115,9 @@ class Places:
         """Return a place, and whether it is of these attributes alone."""
         wanted = normalised(attributes or {}, self._keep)
         series = self._hold.series(self._instrument, wanted)
+        own = series is not None and (series.attributes != OVERFLOW or wanted == OVERFLOW)
+        if not own and self._hold.keys.interrupted():
+            raise Interrupted(self._hold.keys, wanted)
         if series is None:
             raise LedgerError(f"The ledger has no lanes for {self._instrument.name}.")
-        own = series.attributes != OVERFLOW or wanted == OVERFLOW
         return (series.base, series.sums), own

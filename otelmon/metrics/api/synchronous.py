@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import math
 from bisect import bisect_left
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import metrics
@@ -18,7 +19,7 @@ from opentelemetry import metrics
 from otelmon import faults
 from otelmon.metrics.api import amounts
 from otelmon.metrics.api.amounts import LARGEST, WHOLE
-from otelmon.metrics.api.places import UNEQUALLED, NoPlaces, Places
+from otelmon.metrics.api.places import Interrupted, NoPlaces, Places
 
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Recorder:
         self.ledger = ledger
         self._instrument = instrument
         self._keep = keep
-        self._places: Places | NoPlaces = NoPlaces()
+        self.places: Places | NoPlaces = NoPlaces()
         self._warned = self._silent = False
 
     def record_any(self, amount: object, attributes: Attributes) -> None:
@@ -61,26 +62,37 @@ class Recorder:
         try:
             number = self._accepted(amount)
             if number is not None:
-                places = self._found()
-                self._put(places.pen, places.find(attributes), number)
+                self._record(number, attributes)
         except Exception as error:  # noqa: BLE001 - the application goes on; only the figure is lost
             faults.report("metric", error)
+
+    def _record(self, number: float, attributes: Attributes) -> None:
+        places = self._found()
+        try:
+            place = places.find(attributes)
+        except Interrupted as interrupted:
+            # A handler or GC callback that runs in the middle of a change of the key table, and
+            # cannot wait for its end: what it interrupts records this then.
+            later = partial(self.record_any, number, dict(interrupted.attributes))
+            interrupted.keys.afterwards(later)
+        else:
+            self._put(places.pen, place, number)
 
     def silence(self) -> None:
         """Record nothing any more."""
         self._silent = True
-        self._places = NoPlaces()
+        self.places = NoPlaces()
 
-    def place(self, attributes: Attributes) -> tuple[Any, Place | None]:
-        """Return for which pen attributes that were recorded before have a place, and which."""
-        places = self._places
-        return places.fast, places.known(attributes)
+    def place(self, attributes: Attributes) -> tuple[Places | NoPlaces, Place | None]:
+        """Return among which places attributes that were recorded before have one, and which."""
+        places = self.places
+        return places, places.known(attributes)
 
     def _found(self) -> Places:
         """Return the places in the memory that this process records to now."""
-        hold, places = self.ledger.holding(), self._places
+        hold, places = self.ledger.holding(), self.places
         if not isinstance(places, Places) or places.pen is not hold.pen:
-            places = self._places = Places(hold, self._instrument, self._keep)
+            places = self.places = Places(hold, self._instrument, self._keep)
         return places
 
     def _put(self, pen: Pen, place: Place, number: float) -> None:
@@ -119,7 +131,7 @@ class Counter(Recorder, metrics.Counter):
         context: Context | None = None,  # noqa: ARG002 - no exemplars
     ) -> None:
         """Add *amount*, which must not be negative."""
-        places = self._places
+        places = self.places
         kind: object = amount.__class__
         pen: Any = self.ledger.pen
         if places.fast is pen and kind is int and 0 <= amount < WHOLE:
@@ -151,7 +163,7 @@ class UpDownCounter(Recorder, metrics.UpDownCounter):
         context: Context | None = None,  # noqa: ARG002 - no exemplars
     ) -> None:
         """Add *amount*, which may be negative."""
-        places = self._places
+        places = self.places
         kind: object = amount.__class__
         pen: Any = self.ledger.pen
         if places.fast is pen and kind is int and -WHOLE < amount < WHOLE:
@@ -188,7 +200,7 @@ class Histogram(Recorder, metrics.Histogram):
         context: Context | None = None,  # noqa: ARG002 - no exemplars
     ) -> None:
         """Record *amount*, which must not be negative."""
-        places = self._places
+        places = self.places
         pen: Any = self.ledger.pen
         kind: object = amount.__class__
         if places.fast is pen and (kind is float or kind is int) and 0.0 <= amount < LARGEST:
@@ -239,14 +251,16 @@ class BoundCounter:
         """Add to *counter*."""
         self._counter = counter
         self._attributes = dict(attributes or {})
-        self._at: tuple[Any, Place | None] = (UNEQUALLED, None)
+        self._at: tuple[Places | NoPlaces, Place | None] = (NoPlaces(), None)
 
     def add(self, amount: float) -> None:
         """Add *amount*, which must not be negative."""
         pen: Any = self._counter.ledger.pen
         kind: object = amount.__class__
-        expected, place = self._at
-        if expected is pen and place and kind is int and 0 <= amount < WHOLE:
+        places, place = self._at
+        # The instrument has other places after a move, and none once it is silent.
+        current = places is self._counter.places and places.fast is pen
+        if current and place and kind is int and 0 <= amount < WHOLE:
             pen.counts[place[0]] += amount
         else:
             self._counter.record_any(amount, self._attributes)
@@ -261,14 +275,15 @@ class BoundHistogram:
         self._histogram = histogram
         self._attributes = dict(attributes or {})
         self._bounds = histogram.bounds
-        self._at: tuple[Any, Place | None] = (UNEQUALLED, None)
+        self._at: tuple[Places | NoPlaces, Place | None] = (NoPlaces(), None)
 
     def record(self, amount: float) -> None:
         """Record *amount*, which must not be negative."""
         pen: Any = self._histogram.ledger.pen
-        expected, place = self._at
-        kind = amount.__class__
-        if expected is pen and place and (kind is float or kind is int) and 0.0 <= amount < LARGEST:
+        kind: object = amount.__class__
+        places, place = self._at
+        current = places is self._histogram.places and places.fast is pen
+        if current and place and (kind is float or kind is int) and 0.0 <= amount < LARGEST:
             pen.sums[place[1]] += amount
             pen.counts[place[0] + bisect_left(self._bounds, amount)] += 1
         else:
