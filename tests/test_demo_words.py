@@ -12,9 +12,10 @@ import pytest
 from otelmon import __version__, cli
 from otelmon.demo import runner
 from otelmon.demo.announcement import Announcement
-from otelmon.demo.environment import read_env_file, server_environment
+from otelmon.demo.environment import server_environment
 from otelmon.errors import ConfigError, OtelmonError
 from otelmon.settings import Settings
+from otelmon.settings.env_file import read_env_file
 
 
 if TYPE_CHECKING:

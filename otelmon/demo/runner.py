@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Self
 from otelmon.demo.announcement import Announcement
 from otelmon.demo.arguments import DEFAULT_RATE, DEFAULT_SECONDS
 from otelmon.demo.child import Child
-from otelmon.demo.environment import read_env_file, server_environment
+from otelmon.demo.environment import server_environment
 from otelmon.demo.errors import DemoError
 from otelmon.demo.server import Server, is_free, reserve
 from otelmon.settings import Settings
+from otelmon.settings.env_file import read_env_file
 
 
 if TYPE_CHECKING:
