@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from otelmon import __version__
 from otelmon.demo.arguments import add_load, whole
 from otelmon.errors import OtelmonError
+from otelmon.settings import Settings
 
 
 if TYPE_CHECKING:
@@ -26,7 +27,9 @@ _MOST_WORKERS = 64
 
 def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
     """Run one command; return the exit code: 1 after a failure told in a sentence on stderr."""
-    options = _parser().parse_args(arguments)
+    own, server = _split(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(own)
+    options.server = server
     if environ is None:
         environ = os.environ  # noqa: TID251 - not read here, but handed on to children
     run: Command = options.run
@@ -38,14 +41,55 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
     return 0
 
 
+def _split(arguments: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """Return our own arguments and, behind `--`, those of the server that `otelmon run` runs."""
+    if arguments[:1] != ["run"] or "--" not in arguments:
+        return arguments, []
+    at = arguments.index("--")
+    return arguments[:at], arguments[at + 1 :]
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "otelmon", description="The figures of a WSGI app, of all its workers."
     )
     parser.add_argument("--version", action="version", version=f"otelmon {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_run(commands)
     _add_demo(commands)
     return parser
+
+
+def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "run",
+        help="serve an application under gunicorn, observed",
+        usage="%(prog)s [-h] [--env-file FILE] MODULE[:APP] [-- GUNICORN'S OPTIONS]",
+        description="Serve a WSGI application under gunicorn, observed without a change of its "
+        "code. What stands behind -- is gunicorn's, for instance: "
+        "otelmon run shop:app -- --workers 4.",
+    )
+    parser.set_defaults(run=_run)
+    parser.add_argument(
+        "target",
+        metavar="MODULE[:APP]",
+        help="the application as gunicorn takes it, also MODULE:create_app()",
+    )
+    parser.add_argument(
+        "--env-file", type=Path, metavar="FILE", help="variables that go before the environment's"
+    )
+
+
+def _run(options: argparse.Namespace, _environ: Mapping[str, str]) -> None:
+    require(["gunicorn"], "'otelmon[gunicorn]'")
+    from otelmon import run
+    from otelmon.settings.env_file import take_env_file
+
+    if options.env_file is not None:
+        take_env_file(options.env_file)
+    # All that is wrong with it is said here, once, and not by each worker.
+    Settings.from_env()
+    run.run(options.target, options.server, env_file=options.env_file)
 
 
 def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

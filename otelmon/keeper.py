@@ -18,11 +18,11 @@ from otelmon.ledger import sockets
 from otelmon.ledger.ageing import Ageing
 from otelmon.ledger.locks import Lease
 from otelmon.metrics import figures
+from otelmon.port import lease_of, shown
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from otelmon.board import Number
     from otelmon.ledger.ledger import Ledger
@@ -141,13 +141,18 @@ class Keeper:
         if stem is None:
             return None
         if self._leases is None:
-            self._leases = (Lease(stem.with_suffix(".duty")), _port_lease(stem))
+            self._leases = (Lease(stem.with_suffix(".duty")), lease_of(stem))
         return self._leases[which]
 
     # -- one of them -----------------------------------------------------------------------------
 
     def _serve_port(self) -> None:
-        if self._port is not None and (not self._draining() or self._all_drain()):
+        if self._port is None:
+            return
+        segment = self._ledger.segment
+        if segment is not None and segment.port_claimed():
+            self._port.leave(self._lease(1))
+        elif not self._draining() or self._all_drain():
             self._port.tick(self._lease(1))
 
     def _all_drain(self) -> bool:
@@ -159,13 +164,7 @@ class Keeper:
         """Say for `/health` how the metrics port does."""
         if self._port is None:
             return {"state": "off"}
-        state = dict(self._port.state)
-        stem = self._ledger.stem
-        if state["state"] == "elsewhere" and stem is not None:
-            noted = _port_lease(stem).noted()
-            if noted.isdecimal():
-                state["port"] = int(noted)
-        return state
+        return shown(self._port, self._ledger.stem)
 
     def _keep(self) -> None:
         segment = self._ledger.segment
@@ -223,10 +222,6 @@ class Keeper:
         except Exception as error:  # noqa: BLE001 - the requests' figures are worth publishing
             faults.report("host_sample", error)
             return {}
-
-
-def _port_lease(stem: Path) -> Lease:
-    return Lease(stem.with_suffix(".port"))
 
 
 def _age(published: Published | None) -> float:

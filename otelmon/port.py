@@ -12,14 +12,14 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from otelmon import faults, threads
+from otelmon.ledger.locks import Lease
 
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from _typeshed.wsgi import WSGIApplication
-
-    from otelmon.ledger.locks import Lease
 
 
 log = logging.getLogger("otelmon")
@@ -66,7 +66,7 @@ class Port:
             self._failure = None
             return
         if self._service is not None and self._service.failure is not None:
-            self._fail(self._service.failure)
+            self._fail(self._service.failure, lease)
         if self._service is None and time.monotonic() >= self._retry_at:
             self._open(lease)
 
@@ -74,19 +74,28 @@ class Port:
         try:
             self._service = Service(self._app, _listen(self.address))
         except OSError as error:
-            self._fail(error)
+            self._fail(error, lease)
             return
         self._failure, self._pause = None, _FIRST_RETRY_SECONDS
         if lease is not None:
             lease.note(str(self._service.port))
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: Exception, lease: Lease | None) -> None:
         number = getattr(error, "errno", None)
         self._failure = errno.errorcode.get(number or 0, type(error).__name__)
         self._service = None
         self._retry_at = time.monotonic() + self._pause
         self._pause = min(self._pause * 2, _LAST_RETRY_SECONDS)
+        if lease is not None:
+            lease.note(self._failure)
         faults.report("metrics_port", error)
+
+    def leave(self, lease: Lease | None) -> None:
+        """Serve no longer, and leave the turn to others."""
+        self.close()
+        self._failure = None
+        if lease is not None:
+            lease.give()
 
     def close(self) -> None:
         """Serve no longer; the port is free when this returns."""
@@ -100,6 +109,22 @@ class Port:
         if service is not None:
             service.forget()
         self._failure = None
+
+
+def lease_of(stem: Path) -> Lease:
+    """Return the lease of the metrics port, of the instance whose files' names begin with *stem*."""
+    return Lease(stem.with_suffix(".port"))
+
+
+def shown(port: Port, stem: Path | None) -> Mapping[str, object]:
+    """Say for `/health` how the port does, with what the process that has it left as a word."""
+    state = port.state
+    if state["state"] != "elsewhere" or stem is None:
+        return state
+    noted = lease_of(stem).noted()
+    if noted.isdecimal():
+        return {**state, "port": int(noted)}
+    return {**state, "state": "failed", "error": noted} if noted else state
 
 
 class Service:

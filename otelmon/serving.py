@@ -51,6 +51,21 @@ def _nearest_worker() -> Any | None:  # noqa: ANN401 - as above
     return owner if base is not None and isinstance(owner, base.Worker) else None
 
 
+def place_of(settings: Settings) -> Path:
+    """Return the directory that takes the ledger.
+
+    Raises:
+        LedgerError: none can be used; the message says why for each.
+    """
+    return files.first_usable(
+        files.candidates(
+            chosen=settings.ledger_dir,
+            runtime_dir=settings.runtime_dir,
+            tmp_dir=settings.tmp_dir,
+        )
+    )
+
+
 class Serving:
     """Gives this process its slot and its beat as soon as it serves."""
 
@@ -91,6 +106,10 @@ class Serving:
             self.watch()
             pause.wait(_WATCH_PAUSE)
 
+    def abstain(self) -> None:
+        """Never serve in this process: it is no worker, and only beside them."""
+        self.begun = True
+
     def begin(self) -> Pen | None:
         """Claim a slot and begin to beat, once; return the pen to record with."""
         with self._lock:
@@ -128,22 +147,12 @@ class Serving:
             self._ledger.serve_alone(capacity=capacity)
         else:
             try:
-                self._ledger.serve(self._place(), identity, capacity=capacity)
+                self._ledger.serve(place_of(self._settings), identity, capacity=capacity)
             except (LedgerError, OSError) as error:
                 faults.report("ledger", error)
                 self._ledger.serve_alone(capacity=capacity)
         if self.keeper is not None and (worker is not None or self._descriptors):
             self.keeper.start()
-
-    def _place(self) -> Path:
-        settings = self._settings
-        return files.first_usable(
-            files.candidates(
-                chosen=settings.ledger_dir,
-                runtime_dir=settings.runtime_dir,
-                tmp_dir=settings.tmp_dir,
-            )
-        )
 
     def descriptors(self) -> list[int]:
         """Return the server's listening sockets."""

@@ -242,6 +242,17 @@ def monitor(
     return monitored
 
 
+def settings_in_use() -> Settings | None:
+    """Return the settings that hold for this process's instance; None before anything was wrapped."""
+    return None if _instance is None else _instance.settings
+
+
+def abstain() -> None:
+    """Have this process never serve, whatever was wrapped in it before it was forked."""
+    if _instance is not None:
+        _instance.serving.abstain()
+
+
 def _leave(instance: Instance, app: WSGIApplication) -> None:
     global _instance  # noqa: PLW0603 - see the module's first lines
     instance.apps.remove(app)

@@ -103,7 +103,7 @@ def identify(
         return None
     if name is not None:
         return Identity(f"{name}-{layout.LAYOUT:016x}", server, boot, network)
-    if not cookies:
+    if shared and not cookies:
         return None
     names = cookies if shared else [f"{server.pid} {server.start}".encode()]
     # With the layout, so that the processes of an upgrade each have a file that they can read.

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _BLOCK: Final = 8
 _KEYS_LOCK: Final = layout.SLOTS
 _LIVE_LOCKS: Final = layout.SLOTS + 1
+_PORT_LOCK: Final = 2 * layout.SLOTS + 1
 # New series are rare; whoever cannot get the lock soon uses the overflow series for now.
 _KEYS_SECONDS: Final = 0.05
 _CLOSED: Final = -1
@@ -90,6 +91,14 @@ class Segment:
 
     def owned_by_another(self, number: int) -> bool:  # noqa: ARG002 - nobody else sees it
         """Tell whether another process lives that owns the slot."""
+        return False
+
+    def claim_port(self) -> bool:
+        """Be the process, beside the workers, that is there for the metrics port, if none is yet."""
+        return False
+
+    def port_claimed(self) -> bool:
+        """Tell whether another process is there for the metrics port: workers leave it to that."""
         return False
 
     @contextlib.contextmanager
@@ -222,6 +231,14 @@ class SharedSegment(Segment):
     def owned_by_another(self, number: int) -> bool:
         """Ask the kernel whether another process has entered the slot."""
         return self._locks.owned(_LIVE_LOCKS + number)
+
+    def claim_port(self) -> bool:
+        """Take the lock that says so; it goes with this process."""
+        return self._locks.take(_PORT_LOCK)
+
+    def port_claimed(self) -> bool:
+        """Ask the kernel."""
+        return self._locks.owned(_PORT_LOCK)
 
     @contextlib.contextmanager
     def appending(self) -> Iterator[bool]:
