@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import psutil
 
+from otelmon.sidecar import NAME
 from tests.waiting import until
 
 
@@ -215,6 +216,13 @@ class Gunicorn:
 
     def workers(self) -> list[psutil.Process]:
         """Return the workers that the kernel knows of."""
+        return [child for child in self._children() if not is_sidecar(child)]
+
+    def sidecars(self) -> list[psutil.Process]:
+        """Return the processes that are there for the metrics port alone."""
+        return [child for child in self._children() if is_sidecar(child)]
+
+    def _children(self) -> list[psutil.Process]:
         with contextlib.suppress(psutil.NoSuchProcess):
             return [child for child in psutil.Process(self.pid).children() if _alive(child)]
         return []
@@ -273,7 +281,8 @@ class Gunicorn:
         """Return the new arbiter, once it has workers of its own."""
         for child in old.children():
             with contextlib.suppress(psutil.NoSuchProcess):
-                if child not in workers and len(child.children()) >= self._workers:
+                grown = [each for each in child.children() if not is_sidecar(each)]
+                if child not in workers and len(grown) >= self._workers:
                     return child
         return None
 
@@ -316,6 +325,13 @@ class Gunicorn:
 def _reachable(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
+    return False
+
+
+def is_sidecar(process: psutil.Process) -> bool:
+    """Tell whether a child of the arbiter is no worker: by its name."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(process.name() == NAME)
     return False
 
 

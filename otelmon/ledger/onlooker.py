@@ -47,6 +47,8 @@ class Onlooker:
     def follow(self) -> None:
         """Open the file, which is made if it is not there, and follow it if it was replaced.
 
+        One that was only removed is read on until a worker has made the next one.
+
         Raises:
             LedgerError, OSError: it cannot be had; what was read before can be read on.
         """
@@ -54,7 +56,8 @@ class Onlooker:
             # Not at once: another thread may have been reading it.
             self._left.close()
             self._left = None
-        if self._view is not None and not self._view.segment.replaced():
+        view = self._view
+        if view is not None and not (view.segment.replaced() and view.segment.path.exists()):
             return
         with opened(*self._home) as segment:
             # So that nobody takes the file for one that was left behind, before any worker came.
