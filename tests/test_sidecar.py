@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+from gunicorn.ctl.client import ControlClient
 
 from tests import peek, ports
-from tests.gunicorn_server import Gunicorn, ask, free_port, is_sidecar
+from tests.gunicorn_server import Gunicorn, ask, free_port
 from tests.waiting import until
 
 
@@ -135,9 +136,33 @@ def check_after_upgrade(server: Gunicorn) -> None:
     assert "Traceback" not in server.log
 
 
+def kill_workers_until_there_is_one(server: Gunicorn) -> int:
+    """Kill a worker, and the next, until a sidecar was started; return how many it took.
+
+    It is not started with every worker: one that cannot live would be started again and again.
+    """
+    killed = 0
+
+    def started() -> bool:
+        nonlocal killed
+        if not server.sidecars() and len(server.workers()) == 2:
+            server.workers()[0].kill()
+            killed += 1
+        return bool(server.sidecars())
+
+    assert until(started, 30, every=0.2), server.log
+    return killed
+
+
 def test_killed_it_is_replaced_by_a_worker_and_then_by_another(tmp_path: Path) -> None:
-    """A worker has the port at its next beat; when a worker dies, a new sidecar takes it back."""
-    with hooked(tmp_path) as server:
+    """A worker has the port at its next beat; when a worker dies, a new sidecar takes it back.
+
+    Also beside the thread that gunicorn's arbiter has for its control socket.
+    """
+    control = tmp_path / "ctl"
+    server = hooked(tmp_path, "--control-socket", str(control))
+    server._command.remove("--no-control-socket")
+    with server:
         server.wait_for_workers()
         first = the_sidecar(server)
         assert server.get("/ok").status == 200
@@ -147,21 +172,32 @@ def test_killed_it_is_replaced_by_a_worker_and_then_by_another(tmp_path: Path) -
         assert until(lambda: holder(server) in workers, 5), server.log
         assert until(lambda: requests(server) == 1, 5), server.log
         assert server.sidecars() == []
-        killed = 0
-
-        def replaced() -> bool:
-            nonlocal killed
-            if not server.sidecars() and len(server.workers()) == 2:
-                server.workers()[0].kill()
-                killed += 1
-            return bool(server.sidecars())
-
-        # Not with every worker: a sidecar that cannot live would be started again and again.
-        assert until(replaced, 30, every=0.2), server.log
+        killed = kill_workers_until_there_is_one(server)
         assert the_sidecar(server) != first
+        assert the_sidecar(server).net_connections("unix") == []
+        with ControlClient(str(control)) as client:
+            assert client.send_command("show workers")["count"] == 2
         assert until(lambda: figure(server, "workers", "deaths") == killed), server.log
         assert requests(server) == 1
         assert "Traceback" not in server.log
+
+
+def test_an_arbiter_that_is_patched_for_gevent_has_one_that_works(tmp_path: Path) -> None:
+    """With gevent's patches made by the configuration, in the arbiter, it serves, and ends with it."""
+    config = tmp_path / "conf.py"
+    config.write_text(
+        "from gevent import monkey\nmonkey.patch_all()\n"
+        "import otelmon.gunicorn\notelmon.gunicorn.install(globals())\n"
+    )
+    args = ("-c", str(config))
+    with Gunicorn(tmp_path, workers=2, worker_class="gevent", args=args) as server:
+        server.wait_for_workers()
+        sidecar = the_sidecar(server)
+        assert server.get("/ok").status == 200
+        assert until(lambda: requests(server) == 1)
+        assert server.ops("/metrics").status == 200
+    assert not sidecar.is_running()
+    assert "Traceback" not in server.log
 
 
 def test_it_ends_with_the_arbiter(tmp_path: Path) -> None:
@@ -333,23 +369,23 @@ def test_without_a_port_there_is_none(tmp_path: Path) -> None:
         assert server.sidecars() == []
 
 
-@pytest.mark.parametrize(
-    ("app", "env"),
-    [
-        ("wsgiref.simple_server:demo_app", {"PROMETHEUS_PORT": "http"}),
-        ("tests.apps.plain:app", {"OTELMON_DIR": "/proc/otelmon"}),
-    ],
-    ids=["bad settings", "no ledger"],
-)
-def test_where_it_cannot_be_the_server_runs_without(
-    tmp_path: Path, app: str, env: dict[str, str]
-) -> None:
-    """Settings that are wrong, or a ledger that cannot be had, are told once, and gunicorn goes on."""
+def test_with_wrong_settings_the_server_runs_without(tmp_path: Path) -> None:
+    """They are told, in the arbiter, once, and an application that does not care is served."""
+    app, env = "wsgiref.simple_server:demo_app", {"PROMETHEUS_PORT": "http"}
     with hooked(tmp_path, app=app, env=env) as server:
         assert until(lambda: len(server.workers()) == 2)
-        assert until(lambda: server.get("/ok").status == 200)
+        assert server.get("/ok").status == 200
         server.signal(signal.SIGHUP)
-        assert until(lambda: "Hang up" in server.log)
-        assert until(lambda: server.get("/ok").status == 200)
-        assert "failed" in server.log
-        assert not any(is_sidecar(each) and holder(server) for each in server.sidecars())
+        assert until(lambda: server.log.count("Worker exiting") == 2, 20)
+        assert server.get("/ok").status == 200
+        assert server.log.count("gunicorn_hook failed: PROMETHEUS_PORT is 'http'") == 1
+        assert server.sidecars() == []
+
+
+def test_without_a_ledger_the_workers_have_the_port(tmp_path: Path) -> None:
+    """Where no directory can be used, a worker serves the port and shows what itself has counted."""
+    with hooked(tmp_path, env={"OTELMON_DIR": "/proc/otelmon"}) as server:
+        assert until(lambda: figure(server, "workers", "total") == 1, 20), server.log
+        assert server.get("/ok").status == 200
+        said = server.ops("/health").json()["otelmon"]
+        assert said["ledger"] == "private: this worker only"
