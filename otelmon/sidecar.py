@@ -99,6 +99,13 @@ class Sidecar:
         """Leave it to the workers to say: after an upgrade another arbiter's may go on."""
         return False
 
+    def adopted(self) -> None:
+        """Leave it to the workers to say: what the application makes is made there."""
+
+    def dropped(self) -> int:
+        """Have recorded nothing."""
+        return 0
+
     def port(self) -> Mapping[str, object]:
         """Say how the metrics port does."""
         return shown(self._port, None if self._onlooker is None else self._onlooker.stem)

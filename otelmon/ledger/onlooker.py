@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from otelmon.ledger import layout, reader
 from otelmon.ledger.keys import Keys
-from otelmon.ledger.ledger import SERIES_LIMIT, Home
+from otelmon.ledger.ledger import Home
 from otelmon.ledger.opening import opened
 
 
@@ -64,7 +64,7 @@ class Onlooker:
             server = self._home.identity.server
             segment.header[layout.HEADER_SERVER_PID] = server.pid
             segment.header[layout.HEADER_SERVER_START] = server.start
-        keys = Keys(segment, series_limit=SERIES_LIMIT)
+        keys = Keys(segment)
         self._left, self._view = self.segment, _View(segment, keys)
 
     def read(self) -> Reading | None:

@@ -27,8 +27,8 @@ class Source(Protocol):
     def draining(self) -> bool:
         """Tell whether the server is about to end, as far as this process knows."""
 
-    def adopted(self) -> str:
-        """Say whether what is made through the OpenTelemetry API is recorded here."""
+    def adopted(self) -> str | None:
+        """Say whether what is made through the OpenTelemetry API is recorded here, if known."""
 
     def dropped(self) -> int:
         """Return how many records were made before this process was forked, and are nobody's."""
