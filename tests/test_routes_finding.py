@@ -25,7 +25,7 @@ from tests.wsgi_driver import Measured, environ, rows, serve
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -35,7 +35,9 @@ FRAMEWORKS: Final = sorted(ANSWERS)
 
 
 @pytest.fixture(autouse=True)
-def _nothing_fails() -> None:
+def _nothing_has_failed() -> Iterator[None]:
+    faults.forget()
+    yield
     faults.forget()
 
 

@@ -21,7 +21,7 @@ from tests.wsgi_driver import Measured, Row, Seen, environ
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from _typeshed.wsgi import WSGIApplication
 
@@ -32,7 +32,9 @@ RAISING: Final = ["pyramid", "werkzeug"]
 
 
 @pytest.fixture(autouse=True)
-def _nothing_fails() -> None:
+def _nothing_has_failed() -> Iterator[None]:
+    faults.forget()
+    yield
     faults.forget()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import bottle
 import pytest
@@ -16,11 +16,17 @@ from tests.routed import ANSWERS, NONE, a_path, create_app, routes
 from tests.wsgi_driver import environ, serve
 
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
 FRAMEWORKS: Final = sorted(ANSWERS)
 
 
 @pytest.fixture(autouse=True)
-def _nothing_fails() -> None:
+def _nothing_has_failed() -> Iterator[None]:
+    faults.forget()
+    yield
     faults.forget()
 
 
