@@ -148,6 +148,15 @@ def test_a_directory_without_the_right_to_write_is_refused(public: Path) -> None
             nobody.call(_prepare, public / "other")
 
 
+def test_the_rights_that_count_are_those_a_process_has_now(public: Path) -> None:
+    """A server that was started by a user without the right to write may have it all the same."""
+    place = public / "closed" / "otelmon"
+    place.parent.mkdir(mode=0o700)
+
+    with Child(lambda: os.setresuid(NOBODY, 0, 0)) as server:
+        server.call(_prepare, place)
+
+
 def _prepare(_: None, place: Path) -> None:
     prepare(place)
 
