@@ -18,3 +18,7 @@ class ConfigError(OtelmonError):
 
 class LedgerError(OtelmonError):
     """A ledger file that cannot be used."""
+
+
+class ThreadsError(OtelmonError):
+    """A server that lets no threads run, which otelmon's beat and metrics port need."""

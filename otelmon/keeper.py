@@ -85,6 +85,11 @@ class Keeper:
         self._alarm, self._ended = threads.Alarm(), threads.Alarm()
         threads.start(partial(self._run, self._alarm, self._ended))
 
+    def rest(self, error: Exception) -> None:
+        """Never beat in this process, because of *error*, which `/health` shows."""
+        if self._port is not None:
+            self._port.refuse(error)
+
     def stop(self) -> None:
         """Beat no longer, and leave every duty to others."""
         self._alarm.ring()

@@ -80,14 +80,18 @@ class Port:
         if lease is not None:
             lease.note(str(self._service.port))
 
-    def _fail(self, error: Exception, lease: Lease | None) -> None:
+    def refuse(self, error: Exception) -> None:
+        """Serve nothing, because of *error*."""
         number = getattr(error, "errno", None)
         self._failure = errno.errorcode.get(number or 0, type(error).__name__)
         self._service = None
+
+    def _fail(self, error: Exception, lease: Lease | None) -> None:
+        self.refuse(error)
         self._retry_at = time.monotonic() + self._pause
         self._pause = min(self._pause * 2, _LAST_RETRY_SECONDS)
         if lease is not None:
-            lease.note(self._failure)
+            lease.note(self._failure or "")
         faults.report("metrics_port", error)
 
     def leave(self, lease: Lease | None) -> None:

@@ -14,10 +14,11 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from otelmon import faults, threads
-from otelmon.errors import LedgerError
-from otelmon.ledger import files, sockets
+from otelmon import embedding, faults, threads
+from otelmon.errors import LedgerError, ThreadsError
+from otelmon.ledger import files, parentage
 from otelmon.ledger.identity import has_one, identify, links
+from otelmon.ledger.parentage import Parent
 
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Serving:
         self._worker: Any | None = None
         self._descriptors: list[int] = []
         self._sockets: set[Path] = set()
+        self._forker: int | None = None
         self.keeper: Keeper | None = None
         self.begun = False
 
@@ -131,17 +133,21 @@ class Serving:
             # upgrade it has listening sockets by then, and is no server for all that.
             self._ledger.serve_alone()
             return
-        self._descriptors = (
-            sockets.listening() if worker is None else [s.fileno() for s in worker.sockets]
-        )
+        if worker is None:
+            self._descriptors = parentage.listening()
+            parent = parentage.parent(self._descriptors, forker=self._forker)
+        else:
+            self._descriptors = [s.fileno() for s in worker.sockets]
+            group = "" if worker.cfg.reuse_port else None
+            parent = Parent(worker.ppid, certain=True, group=group)
         self._sockets = links(self._descriptors)
         capacity = capacity_of(worker)
         identity = identify(
             self._descriptors,
             name=self._settings.instance,
-            parent=os.getppid() if worker is None else worker.ppid,
-            worker=worker is not None,
-            shared=worker is None or not worker.cfg.reuse_port,
+            parent=parent.pid,
+            worker=parent.certain,
+            group=parent.group,
         )
         if identity is None:
             self._ledger.serve_alone(capacity=capacity)
@@ -152,28 +158,50 @@ class Serving:
                 faults.report("ledger", error)
                 self._ledger.serve_alone(capacity=capacity)
         if self.keeper is not None and (worker is not None or self._descriptors):
-            self.keeper.start()
+            self._beat(self.keeper)
+
+    def _beat(self, keeper: Keeper) -> None:
+        if embedding.runs_threads():
+            keeper.start()
+            return
+        error = ThreadsError(
+            "uWSGI stops Python's threads between requests, so there are no figures of the host and "
+            "no metrics port; requests are counted. Its option --enable-threads lets them run"
+        )
+        keeper.rest(error)
+        faults.report("threads", error)
 
     def descriptors(self) -> list[int]:
         """Return the server's listening sockets."""
         return self._descriptors
 
     def draining(self) -> bool:
-        """Tell whether this process takes no new requests: gunicorn asked it to end."""
-        return self._worker is not None and not self._worker.alive
+        """Tell whether this process takes no new requests.
+
+        gunicorn asked it to end, or a server of another kind has closed its sockets.
+        """
+        if self._worker is not None:
+            return not self._worker.alive
+        return bool(self._sockets) and not self._listens()
+
+    def _listens(self) -> bool:
+        # The second look is a long one where there are many connections; it is hardly ever needed.
+        at_their_places = links(self._descriptors) & self._sockets
+        return bool(at_their_places) or has_one(os.getpid(), self._sockets)
 
     def ending(self) -> bool:
         """Tell whether the server ends, and not only this worker, which another one replaces.
 
         gunicorn's arbiter closes its sockets before it asks its workers to end.
         """
-        worker = self._worker
-        return self.draining() and worker is not None and not has_one(worker.ppid, self._sockets)
+        parent = os.getppid() if self._worker is None else self._worker.ppid
+        return self.draining() and not has_one(parent, self._sockets)
 
     def forget(self) -> None:
         """Be as new in a forked child."""
         self._lock = threads.original(_thread, "RLock")()
         self._worker, self._descriptors, self.begun = None, [], False
+        self._sockets, self._forker = set(), os.getppid()
 
     def end(self) -> None:
         """Serve no longer."""

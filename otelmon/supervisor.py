@@ -75,7 +75,7 @@ class Supervisor:
             name=settings.instance,
             parent=os.getpid(),
             worker=True,
-            shared=not server.cfg.reuse_port,
+            group="" if server.cfg.reuse_port else None,
         )
         user = sidecar.User(server.cfg.uid, server.cfg.gid, server.cfg.initgroups)
         return None if identity is None else sidecar.Plan(settings, identity, user)

@@ -93,7 +93,7 @@ def test_workers_that_listen_on_their_own_are_named_by_their_server() -> None:
     """Sockets that are not shared by the workers of one server do not part them."""
     with _tcp(reuse_port=True) as one, _tcp(reuse_port=True) as two:
         named = [
-            identify([fd], name=None, parent=parent, worker=True, shared=False)
+            identify([fd], name=None, parent=parent, worker=True, group="")
             for fd, parent in [
                 (one.fileno(), os.getpid()),
                 (two.fileno(), os.getpid()),

@@ -14,6 +14,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from otelmon import embedding
 from otelmon.ledger import layout, sockets
 
 
@@ -84,13 +85,14 @@ def identify(
     name: str | None,
     parent: int,
     worker: bool = False,
-    shared: bool = True,
+    group: str | None = None,
 ) -> Identity | None:
     """Return the instance that listens on *descriptors*, or None if the kernel names none.
 
     *name* overrides what the sockets say. *parent* is the server process if this one is known to
     be a *worker* of it, or shares one of the sockets with it; else this process is the server. If
-    the sockets are not *shared*, each worker listening on its own, the server names the instance.
+    they share no socket that lasts, each worker listening on its own, the server names the instance
+    together with the *group* of the workers.
     """
     descriptors = list(descriptors)
     cookies = sorted({cookie for fd in descriptors if (cookie := sockets.cookie(fd))})
@@ -101,15 +103,19 @@ def identify(
     if not network:
         # No Linux: what is shared there has no locks that tell who lives.
         return None
+    interpreter = embedding.interpreter()
     if name is not None:
-        return Identity(f"{name}-{layout.LAYOUT:016x}", server, boot, network)
-    if shared and not cookies:
+        name = "-".join(filter(None, (name, interpreter, f"{layout.LAYOUT:016x}")))
+        return Identity(name, server, boot, network)
+    if group is None and not cookies:
         return None
-    names = cookies if shared else [f"{server.pid} {server.start}".encode()]
+    names = cookies if group is None else [f"{server.pid} {server.start} {group}".encode()]
+    if interpreter:
+        names.append(f" in {interpreter}".encode())
     # With the layout, so that the processes of an upgrade each have a file that they can read.
     numbers = (number.to_bytes(8, "little") for number in (network, layout.LAYOUT))
     material = b"".join([boot, *numbers, *names])
-    return Identity(hashlib.sha256(material).hexdigest()[:16], server, boot, network, shared)
+    return Identity(hashlib.sha256(material).hexdigest()[:16], server, boot, network, group is None)
 
 
 def links(descriptors: Iterable[int]) -> set[Path]:

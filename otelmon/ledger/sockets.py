@@ -7,10 +7,17 @@ import os
 import socket
 import stat
 import struct
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+T = TypeVar("T")
 
 _SO_COOKIE: Final = 57
+_SO_REUSEPORT: Final = getattr(socket, "SO_REUSEPORT", 15)
 _TCP_INFO: Final = getattr(socket, "TCP_INFO", 11)
 # struct tcp_info: of a listening socket, the 32-bit word at byte 24 is the accept queue's length.
 _QUEUE: Final = struct.Struct("@24xI")
@@ -31,6 +38,16 @@ def cookie(fd: int) -> bytes | None:
     return found if any(found) else None
 
 
+def reuses_port(fd: int) -> bool:
+    """Tell whether other sockets may be bound to the same port."""
+    return any(_option(fd, _SO_REUSEPORT, 4))
+
+
+def address(fd: int) -> str:
+    """Return what a socket is bound to, empty if it is none."""
+    return str(_asked(fd, _socket.socket.getsockname, ""))
+
+
 def backlog(descriptors: list[int]) -> int | None:
     """Return how many connections wait to be accepted; None if no socket tells (unix sockets)."""
     answers = [_option(fd, _TCP_INFO, _QUEUE.size, level=socket.IPPROTO_TCP) for fd in descriptors]
@@ -40,20 +57,25 @@ def backlog(descriptors: list[int]) -> int | None:
 
 def _option(fd: int, option: int, length: int, *, level: int = socket.SOL_SOCKET) -> bytes:
     """Return a socket's option, nothing if *fd* is no socket or has no such option."""
+    return _asked(fd, lambda found: found.getsockopt(level, option, length), b"")
+
+
+def _asked(fd: int, ask: Callable[[_socket.socket], T], otherwise: T) -> T:
+    """Return what a socket answers, *otherwise* if *fd* is no socket or has no answer."""
     copy = _copy(fd)
     if copy is None:
-        return b""
+        return otherwise
     blocking = os.get_blocking(copy)
     try:
         # Not socket.socket: gevent's would turn the server's socket non-blocking for good.
         found = _socket.socket(fileno=copy)
     except OSError:
         os.close(copy)
-        return b""
+        return otherwise
     try:
-        return found.getsockopt(level, option, length)
+        return ask(found)
     except OSError:
-        return b""
+        return otherwise
     finally:
         # Under a default timeout of the application's, every new socket object is non-blocking,
         # and so would be the server's own: the mode is the socket's, not the descriptor's.
