@@ -3,8 +3,8 @@
 Usage: python3 tools/setup.py demo|lint|test
 
 Runs on a bare Python 3.11 or newer with venv and pip: makes .venv, installs the pinned
-requirements and the package in place. `test` also wants the programs of some Debian packages and
-installs what is missing where it may.
+requirements and the package in place. `test` also wants the programs of some Debian packages,
+installs what is missing where it may, and builds mod_wsgi with them.
 """
 
 from __future__ import annotations
@@ -18,15 +18,32 @@ import sys
 import time
 import venv
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 ROOT = Path(__file__).resolve().parent.parent
 ENV = ROOT / ".venv"
 PYTHON = ENV / "bin" / "python"
 UV = ROOT / "requirements" / "uv.txt"
+BUILT = ROOT / "requirements" / "mod_wsgi.txt"
 REQUIREMENTS = {"demo": "demo.txt", "lint": "dev.txt", "test": "dev.txt"}
-PROGRAMS = {"prometheus": "prometheus", "promtool": "prometheus", "strace": "strace", "wrk": "wrk"}
-"""What the tests start, and the Debian package that holds it."""
+PROGRAMS = {
+    "apache2": "apache2-bin",
+    "apxs": "apache2-dev",
+    "cc": "gcc",
+    "prometheus": "prometheus",
+    "promtool": "prometheus",
+    "setpriv": "util-linux",
+    "strace": "strace",
+    "wrk": "wrk",
+}
+"""What the tests start or are built with, and the Debian package that holds it."""
+# Where Debian puts servers; not every user has it on the path.
+SERVERS = "/usr/sbin"
 
 
 class SetupError(Exception):
@@ -56,14 +73,20 @@ def prepare(purpose: str) -> None:
             f"otelmon needs Python 3.11 or newer, and {sys.executable} is "
             f"{platform.python_version()}. Name another one: make PYTHON=python3.11 ..."
         )
-    requirements = ROOT / "requirements" / REQUIREMENTS[purpose]
+    once(ROOT / "requirements" / REQUIREMENTS[purpose], install)
+    if purpose == "test":
+        need_programs()
+        once(BUILT, build)
+
+
+def once(requirements: Path, get: Callable[[Path], None]) -> None:
+    """Have *get* install *requirements*, unless that was done."""
     stamp = ENV / f".installed-{requirements.stem}"
     wanted = fingerprint(requirements)
     if not stamp.is_file() or stamp.read_text() != wanted:
-        install(requirements, stamp)
+        stamp.unlink(missing_ok=True)
+        get(requirements)
         stamp.write_text(wanted)
-    if purpose == "test":
-        need_programs()
 
 
 def fingerprint(requirements: Path) -> str:
@@ -74,10 +97,23 @@ def fingerprint(requirements: Path) -> str:
     return digest.hexdigest()
 
 
-def install(requirements: Path, stamp: Path) -> None:
+def build(requirements: Path) -> None:
+    """Build what no wheel is there for, against the Apache that the machine has."""
+    started = time.monotonic()
+    say(f"building what {requirements.relative_to(ROOT)} names")
+    pinned = ["--requirement", str(requirements)]
+    if not (uv(*pinned) or pip(*pinned)):
+        raise SetupError(
+            f"{requirements.name} could not be built; the words of the compiler are above. "
+            "It needs a Python with a shared library (configure --enable-shared) and its headers, "
+            "on Debian: apt-get install python3-dev"
+        )
+    say(f"built after {time.monotonic() - started:.0f} s")
+
+
+def install(requirements: Path) -> None:
     """Make the environment if need be, then install *requirements* and the package into it."""
     started = time.monotonic()
-    stamp.unlink(missing_ok=True)
     make_environment()
     count = sum(line[:1].isalnum() for line in requirements.read_text().splitlines())
     say(f"installing {count} pinned packages of {requirements.relative_to(ROOT)}")
@@ -137,7 +173,7 @@ def need_programs() -> None:
         run(*update, "-qq")
         run("env", "DEBIAN_FRONTEND=noninteractive", *command, "-qq", stdout=subprocess.DEVNULL)
     if absent := missing_packages():
-        programs = ", ".join(name for name in PROGRAMS if not shutil.which(name))
+        programs = ", ".join(missing_programs())
         raise SetupError(
             f"the tests need {programs}. As root: {' '.join(update)} && {' '.join([*get, *absent])}"
         )
@@ -145,7 +181,14 @@ def need_programs() -> None:
 
 def missing_packages() -> list[str]:
     """Return the packages of which a program cannot be found."""
-    return sorted({package for name, package in PROGRAMS.items() if not shutil.which(name)})
+    return sorted({PROGRAMS[name] for name in missing_programs()})
+
+
+def missing_programs() -> list[str]:
+    """Return the programs that cannot be found."""
+    return [
+        name for name in PROGRAMS if not (shutil.which(name) or shutil.which(name, path=SERVERS))
+    ]
 
 
 def run(*command: str, stdout: int | None = None) -> bool:
