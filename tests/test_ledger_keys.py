@@ -219,16 +219,22 @@ def test_without_space_for_its_name_a_series_takes_no_lanes() -> None:
     assert second.base == first.base + 1
 
 
+def _fill(keys: Keys) -> None:
+    for number in range(layout.KEYS_BYTES // 7900 + 1):
+        keys.place(HITS, _route(f"{number:07900}"))
+
+
 def test_when_the_key_table_is_used_up_a_series_takes_no_lanes() -> None:
     """A series whose name does not fit any more is refused, and what fits is placed on."""
     segment = Segment()
     keys = _keys(segment)
-    keys.place(HITS, ())
+    with pytest.raises(LedgerError, match="bytes are used up"):
+        _fill(keys)
     before = _lanes(segment)
 
     for _ in range(3):
         with pytest.raises(LedgerError, match="bytes are used up"):
-            keys.place(HITS, _route("x" * layout.KEYS_BYTES))
+            keys.place(HITS, _route("x" * 7900))
 
     assert _lanes(segment) == before
     assert keys.place(HITS, _route("/")) is not None

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 SERIES_LIMIT: Final = 2000
 TOTAL_LIMIT: Final = 10_000
 
+# Bytes of a series' record: attributes that are longer are not worth what they take from others.
+_LONGEST: Final = 8 * 1024
+
 # How much may wait for the end of a change; more is not kept.
 _MOST_LATER: Final = 10_000
 
@@ -284,6 +287,9 @@ class Keys:
             self._segment.publish(layout.encode_record(announced))
             self._catch_up()
         frame = layout.encode_record(self._table.place(instrument, attributes, base, sums))
+        if len(frame) > _LONGEST:
+            # A few of these would leave no room for anybody else's.
+            raise LedgerError(f"The attributes of a series of {instrument.name} are too long.")
         self._segment.make_room(frame)
         # First the lanes are gone, then they are named: a kill in between only wastes them.
         for word, start, width, _ in wanted:
