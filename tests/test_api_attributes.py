@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from otelmon import View, faults
-from tests.metered import Metered
+from tests.recorded import Metered
 
 
 if TYPE_CHECKING:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 
 ROOT = Path(__file__).parent.parent
+_CODE = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 
@@ -43,3 +46,24 @@ def test_links_between_the_documents_lead_somewhere(page: Path) -> None:
     targets = _LINK.findall(page.read_text())
     missing = [target for target in targets if not (page.parent / target).exists()]
     assert missing == []
+
+
+_CALL = """
+said = []
+body = app({"REQUEST_METHOD": "GET", "PATH_INFO": "/"}, lambda *args: said.append(args[0]))
+assert (said, b"".join(body)) == (["200 OK"], b"thank you")
+body.close()
+shown = {row.instrument.name: row for row in of_ledger(meter_provider().ledger.read())}
+assert shown["shop.orders"].value == 1
+assert shown["shop.wait"].buckets == (0, 1, 0, 0)
+app.close()
+"""
+
+
+def test_the_example_of_measuring_measures() -> None:
+    """The code of docs/opentelemetry.md, as it stands there, counts an order and a wait."""
+    (code,) = _CODE.findall((ROOT / "docs" / "opentelemetry.md").read_text())
+    imports = "from otelmon import meter_provider\nfrom otelmon.metrics.rows import of_ledger\n"
+    command = [sys.executable, "-W", "error", "-c", imports + code + _CALL]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
