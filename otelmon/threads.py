@@ -105,11 +105,13 @@ class Errand(Generic[T]):
 
         Raises:
             TimeoutError: it has not come back yet; a call that an earlier run left behind is not
-                waited for again.
+                waited for again, and where there is no time none is made.
             RuntimeError: no thread can be had.
         """
         if self._done is not None:
             seconds = 0.0
+        elif seconds <= 0:
+            raise TimeoutError(f"There was no time left for {self._call!r}.")
         else:
             self._begin()
         assert self._done is not None

@@ -45,6 +45,8 @@ def spread(server: ServerProcess) -> None:
 
 def said(server: ServerProcess, workers: int, watch: Watch) -> set[float]:
     """Scrape until every one of *workers* processes and the port answered; return what they say."""
+    # A request is booked when its body is closed, which may be after the client has it.
+    assert until(lambda: is_idle(server), 20), server.log
     pids: set[str] = set()
     answer = server.ops("/metrics")
     found = set() if answer is None else {finished(answer)}
@@ -59,6 +61,12 @@ def said(server: ServerProcess, workers: int, watch: Watch) -> set[float]:
 
     assert until(all_answered, 20), (pids, server.log)
     return found
+
+
+def is_idle(server: ServerProcess) -> bool:
+    """Tell whether no request is in flight."""
+    said = server.get("/api/metrics").json()
+    return bool(said["application"]["active_connections"] == 0)
 
 
 def is_served(server: ServerProcess) -> bool:
