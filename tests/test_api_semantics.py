@@ -362,6 +362,14 @@ def test_a_provider_that_is_disabled_makes_what_does_nothing() -> None:
     assert provider.force_flush()
 
 
+@pytest.mark.parametrize("attributes", [5, "text", [("a", 1)]])
+def test_scope_attributes_that_are_none_are_left_out(shop: Metered, attributes: Any) -> None:
+    """Nonsense for a scope's attributes harms nobody."""
+    meter = shop.provider.get_meter("odd", attributes=attributes)
+    meter.create_counter("odd.counter").add(2)
+    assert shop.figure("odd.counter") == 2
+
+
 def test_a_meter_needs_a_name(shop: Metered, caplog: pytest.LogCaptureFixture) -> None:
     """Without one it works, and the log says so."""
     none: Any = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry import metrics
@@ -14,7 +15,7 @@ from otelmon.metrics.api.meter import Meter
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from otelmon.ledger.ledger import Ledger
     from otelmon.metrics.api.view import View
@@ -54,7 +55,8 @@ class MeterProvider(metrics.MeterProvider):
             return metrics.NoOpMeter(name, version, schema_url)
         if not name:
             log.warning("A meter is asked for without a name; %r is not one.", name)
-        scope = Scope(name or "", version or "", schema_url or "", normalised(attributes or {}))
+        known = attributes if isinstance(attributes, Mapping) else {}
+        scope = Scope(str(name or ""), version or "", schema_url or "", normalised(known))
         key = (*scope[:3], *told_apart(scope.attributes))
         found = self._meters.get(key)
         # One call, so that of two threads both get the same meter.
