@@ -183,9 +183,12 @@ def test_a_worker_finds_its_way_back_once_there_is_space(tmp_path: Path) -> None
         serve_many(server, 20)
         assert ledgers(server) == {PRIVATE}
         (place / "filler").unlink()
-        # Not by the count: one of them may have served all.
-        assert until(lambda: ledgers(server) == {"shared"}, 30), server.log
-        assert counted(server) == 20
+
+        def joined() -> bool:
+            # One of them may have served all; and what it has counted follows a moment later.
+            return ledgers(server) == {"shared"} and counted(server) == 20
+
+        assert until(joined, 30), server.log
         server.wait_for_workers()
 
 
