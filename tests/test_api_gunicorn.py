@@ -109,7 +109,7 @@ def kill(server: Gunicorn) -> None:
 
 @pytest.mark.parametrize(
     ("worker_class", "preload"),
-    [("sync", False), ("gthread", True), ("gevent", False), ("gevent", True)],
+    [("sync", False), ("gthread", True), ("gevent", True)],
 )
 def test_every_kind_of_instrument_is_exact_through_kills_and_reloads(
     tmp_path: Path, worker_class: str, *, preload: bool
