@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
+from abc import ABC, abstractmethod
 from bisect import bisect_left
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("otelmon")
 
 
-class Recorder:
+class Recorder(ABC):
     """What the instruments have in common: where they record, and what happens off the fast path."""
 
     growing = False
@@ -114,9 +115,9 @@ class Recorder:
             )
         return None
 
+    @abstractmethod
     def _store(self, pen: Pen, place: Place, number: float) -> None:
         """Store a number that was accepted."""
-        raise NotImplementedError(type(self).__name__)
 
 
 class Counter(Recorder, metrics.Counter):
