@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from otelmon.ledger import reader
 from otelmon.ledger.ageing import Ageing
 from otelmon.ledger.instrument import OVERFLOW, Instrument
+from otelmon.ledger.keys import Keys
 from otelmon.ledger.requests import DURATION
 from otelmon.metrics import rows
 from otelmon.metrics.prometheus import Renderer
@@ -24,7 +26,7 @@ from tests.waiting import until
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from otelmon.ledger.instrument import Attributes
+    from otelmon.ledger.instrument import Attributes, Series
 
 
 HOUR = 3600
@@ -207,3 +209,30 @@ def test_a_server_forgets_no_request_of_a_route_that_rests(tmp_path: Path) -> No
         assert said["application"]["request_count"] == 23
         assert said["otelmon"]["series"]["resting"] > 0
         assert said["otelmon"]["series"]["overflowed"] == []
+
+
+class _Late(Keys):
+    """A key table into which another process writes between two looks at it."""
+
+    def __init__(self, keys: Keys) -> None:
+        """Be *keys*, until the series are asked for."""
+        self.__dict__ = keys.__dict__
+        self.known = keys.series()
+
+    def series(self) -> list[Series]:
+        """Return what there was before."""
+        return self.known
+
+
+def test_a_reader_that_is_overtaken_shows_what_it_knows() -> None:
+    """Series that are placed and put to rest while it reads are none of that reading."""
+    aged = Aged(series_limit=1)
+    hold = aged.ledger.holding()
+    late = _Late(hold.keys)
+    aged.add(ORDERS, 1, customer="late")
+    aged.wait(0)
+    aged.wait(HOUR)
+    assert len(aged.read().resting) == 1
+    reading = reader.read(hold.segment, late, own=aged.pen.number)
+    assert reading.resting == frozenset()
+    assert len(reading.series) == len(late.known)

@@ -186,8 +186,9 @@ class Keys:
         return self._table.apart
 
     def resting(self) -> dict[int, Weight]:
-        """Return at which weight series were put to rest, as of the last call of `series`."""
-        return self._table.resting
+        """Return at which weight series were put to rest, as of the last call of `series` or later."""
+        # A copy: another thread may take in records while it is looked through.
+        return dict(self._table.resting)
 
     def crowded(self, share: float) -> list[Series]:
         """Return the series of instruments that use this share of what they may, all if all do."""

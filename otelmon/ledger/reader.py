@@ -113,7 +113,8 @@ def read(segment: Segment, keys: Keys, *, own: int | None) -> Reading:
     resting = {
         number
         for number, weight in keys.resting().items()
-        if weight == weigh(known[number], lanes, sums, values)
+        # Of one that was placed after the others were read nothing is shown yet.
+        if number < len(known) and weight == weigh(known[number], lanes, sums, values)
     }
     return Reading(
         created=segment.created / 1e9,
