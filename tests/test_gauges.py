@@ -116,6 +116,8 @@ def test_a_greenlet_that_computes_does_not_stop_the_port(tmp_path: Path) -> None
         ThreadPoolExecutor(1) as client,
     ):
         server.wait_for_workers()
+        # The first one imports what scrapes need.
+        assert server.ops("/metrics").status == 200
         answer = client.submit(server.get, "/spin/2", timeout=30)
         assert until(lambda: peek.workers(server, "busy") == 1)
         scrapes = 0
