@@ -90,7 +90,7 @@ def statuses(server: Gunicorn) -> set[str]:
 def serve_many(server: Gunicorn, count: int) -> None:
     """Have *count* requests answered, by 4 clients at once."""
     with ThreadPoolExecutor(4) as clients:
-        answers = list(clients.map(lambda _: server.get("/ok"), range(count)))
+        answers = list(clients.map(lambda _: server.get("/ok", timeout=60), range(count)))
     assert {answer.text for answer in answers} == {"ok"}
 
 
