@@ -49,11 +49,13 @@ class Published:
     interval: float  # seconds until the next one
     keeper: int  # slot of the process that published it
     host: Mapping[str, Number]
-    """The `system` figures by their names in `/api/metrics`, null where unknown"""
+    """The `system` figures by their names in `/api/metrics`, null where unknown, and the container's"""
     points: tuple[Point, ...] = ()
     """Oldest first; the last is of this moment, the first at least a window older if it can be"""
     baseline: Sequence[float] | None = None
     """Busy and total CPU seconds, from which the next keeper goes on measuring"""
+    container_baseline: Sequence[float] | None = None
+    """The same of the container: seconds used, at which moment, at which level of its groups"""
     backlog: int | None = None
     """Connections that wait to be accepted; null where the system does not tell"""
 

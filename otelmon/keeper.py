@@ -206,6 +206,7 @@ class Keeper:
                 host=host,
                 points=trimmed((*(before.points if before is not None else ()), point)),
                 baseline=self._host.baseline if self._host is not None else None,
+                container_baseline=self._host.container_baseline if self._host else None,
                 backlog=sockets.backlog(self._descriptors()),
             ),
         )
@@ -219,6 +220,7 @@ class Keeper:
             self._host = HostMeter.of_this_machine(
                 faults.report,
                 baseline=before.baseline if before is not None else None,
+                container_baseline=before.container_baseline if before is not None else None,
                 disk_path=self._settings.disk_path or ".",
             )
             self._sample = threads.Errand(self._host.collect)

@@ -37,6 +37,7 @@ _PUBLISHED = st.builds(
     host=st.dictionaries(st.text(), _NUMBERS, max_size=20),
     points=st.lists(st.builds(Point, _COUNTS, _COUNTS, _COUNTS, _COUNTS), max_size=20).map(tuple),
     baseline=st.none() | st.lists(st.floats(0, 1e12), min_size=2, max_size=2),
+    container_baseline=st.none() | st.lists(st.floats(0, 1e12), min_size=3, max_size=3),
     backlog=st.none() | st.integers(0, 2**31),
 )
 

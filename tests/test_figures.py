@@ -179,22 +179,42 @@ class TestStatus:
         assert figures.status(shared, published(), {fault: 1}) == status
 
 
+SIDES = (
+    "cpu_percent_host",
+    "cpu_count_host",
+    "memory_total_host",
+    "memory_used_host",
+    "memory_percent_host",
+    "memory_available_host",
+)
+
+
 class TestSystem:
     """The host's figures."""
 
     def test_they_are_shown_as_sampled(self) -> None:
         """All fields are there, under the time of the sample."""
-        assert figures.system(published()) == {"timestamp": "2026-01-12T08:00:00.250Z", **HOST}
+        assert figures.system(published()) == {
+            "timestamp": "2026-01-12T08:00:00.250Z",
+            **dict.fromkeys(SIDES),
+            **HOST,
+            "pressure": None,
+            "source": {"cpu": "host", "memory": "host", "pressure": None},
+        }
 
     def test_they_are_unknown_before_the_first_sample(self) -> None:
-        """Before it, every field is there and null."""
-        assert figures.system(None) == dict.fromkeys(("timestamp", *HOST))
+        """Before it, every field is there and null, and so is where it would be from."""
+        found = figures.system(None)
+
+        assert found.pop("source") == {"cpu": None, "memory": None, "pressure": None}
+        assert found == dict.fromkeys(("timestamp", *HOST, *SIDES, "pressure"))
+        assert figures.container(None) is None
 
     def test_what_could_not_be_sampled_is_unknown(self) -> None:
         """A field that the keeper left out is null, and one that it added is shown."""
-        found = figures.system(published(host={"cpu_percent": 1.0, "source": "cgroup"}))
+        found = figures.system(published(host={"cpu_percent": 1.0, "cpu_heat": 50}))
 
-        assert (found["cpu_percent"], found["source"], found["load_avg"]) == (1.0, "cgroup", None)
+        assert (found["cpu_percent"], found["cpu_heat"], found["load_avg"]) == (1.0, 50, None)
 
 
 class TestApplication:

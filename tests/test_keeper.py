@@ -67,6 +67,7 @@ class Watch:
             assert new.points[-1].monotonic == new.monotonic
             assert new.host["cpu_percent"] is not None
             assert new.baseline is not None
+            assert (new.container_baseline is None) == (new.host["container_cpu_time"] is None)
             # One keeper keeps to the interval; two would publish twice as often.
             assert new.monotonic - old.monotonic > 0.5e9
 

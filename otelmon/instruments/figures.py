@@ -1,4 +1,4 @@
-"""The host's figures, each under its three names: JSON field, Prometheus, OpenTelemetry.
+"""The figures of host and container, each under its three names: field, Prometheus, OpenTelemetry.
 
 The table is plain data. It imports neither psutil nor an SDK, so that a process which only shows
 figures that another has measured does not pay for measuring.
@@ -162,7 +162,119 @@ FIGURES = (
     ),
 )
 
-_BY_FIELD = {figure.field: figure for figure in FIGURES}
+
+def _on_the_host(figure: Figure) -> Figure:
+    return dataclasses.replace(
+        figure,
+        field=f"{figure.field}_host",
+        prometheus=figure.prometheus.replace("system_", "system_host_", 1),
+        description=f"{figure.description} Of the host.",
+    )
+
+
+HOST_SIDE = tuple(
+    _on_the_host(figure) for figure in FIGURES if figure.field.startswith(("cpu_", "memory_"))
+)
+"""What the host says where a container may say otherwise. Its gauges are those of the host"""
+
+_IN_CPUS = "{cpu}"
+_IN_CONTAINER = {
+    # By field: the name in Prometheus, in OpenTelemetry, the unit, and what it is.
+    "cpu_limit": ("cpu_limit", "cpu.limit", _IN_CPUS, "CPUs that may be used at once."),
+    "cpu_usage": ("cpu_usage", "cpu.usage", _IN_CPUS, "CPUs in use since the sample before."),
+    "cpu_percent": (
+        "cpu_usage_percent",
+        "cpu.limit.utilization",
+        "1",
+        "CPU time since the sample before, of what the limit allows.",
+    ),
+    "cpu_time": ("cpu_seconds", "cpu.time", "s", "CPU time used, in seconds."),
+    "cpu_periods": (
+        "cpu_periods",
+        "cpu.periods",
+        "{period}",
+        "Periods in which the CPU limit was enforced.",
+    ),
+    "cpu_throttled_periods": (
+        "cpu_throttled_periods",
+        "cpu.throttled.periods",
+        "{period}",
+        "Periods in which the CPU limit stopped tasks.",
+    ),
+    "cpu_throttled_time": (
+        "cpu_throttled_seconds",
+        "cpu.throttled.time",
+        "s",
+        "Time for which the CPU limit stopped tasks, in seconds.",
+    ),
+    "memory_limit": ("memory_limit_bytes", "memory.limit", "By", "Memory that may be used."),
+    "memory_usage": (
+        "memory_usage_bytes",
+        "memory.usage",
+        "By",
+        "Memory in use, with all that is cached from files.",
+    ),
+    "memory_working_set": (
+        "memory_working_set_bytes",
+        "memory.working_set",
+        "By",
+        "Memory in use without what is cached from files and not active.",
+    ),
+    "memory_available": (
+        "memory_available_bytes",
+        "memory.available",
+        "By",
+        "The limit minus the working set.",
+    ),
+    "memory_percent": (
+        "memory_usage_percent",
+        "memory.limit.utilization",
+        "1",
+        "The working set, of what the limit allows.",
+    ),
+    "oom_kills": ("oom_kills", "memory.oom_kills", "{process}", "Processes killed for memory."),
+    "pids_current": ("pids", "pids.current", "{thread}", "Threads."),
+    "pids_limit": ("pids_limit", "pids.limit", "{thread}", "Threads that may be."),
+}
+
+CONTAINER = tuple(
+    Figure(
+        f"container_{field}",
+        f"system_container_{prometheus}",
+        f"{about} Of the container.",
+        Gauge(f"container.{name}", unit, about),
+    )
+    for field, (prometheus, name, unit, about) in _IN_CONTAINER.items()
+)
+"""What the control groups of the process allow and use"""
+
+
+def _pressures(whose: str, prefix: str) -> tuple[Figure, ...]:
+    gauge = Gauge(
+        f"{whose}.pressure", "1", "Share of ten seconds in which tasks waited, by resource."
+    )
+    return tuple(
+        Figure(
+            f"{prefix}pressure_{resource}_{stalled}",
+            f"system_{prefix}pressure_{resource}_{stalled}_percent",
+            f"Share of the last 10 s in which {tasks} waited for {resource}, in percent.",
+            gauge,
+            {"resource": resource, "stalled": stalled},
+        )
+        for resource in ("cpu", "memory", "io")
+        for stalled, tasks in (("some", "a task"), ("full", "all tasks"))
+    )
+
+
+PRESSURE = _pressures("system", "")
+CONTAINER_PRESSURE = _pressures("container", "container_")
+
+MEASURED = (*FIGURES, *PRESSURE, *CONTAINER, *CONTAINER_PRESSURE)
+"""What the gauges observe"""
+SHOWN = (*FIGURES, *HOST_SIDE, *PRESSURE, *CONTAINER, *CONTAINER_PRESSURE)
+"""What has a name in Prometheus"""
+
+_BY_FIELD = {figure.field: figure for figure in MEASURED}
 
 
 def figures(*fields: str) -> tuple[Figure, ...]:

@@ -8,15 +8,23 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from otelmon.instruments.figures import FIGURES
+from otelmon.instruments.figures import (
+    CONTAINER,
+    CONTAINER_PRESSURE,
+    FIGURES,
+    HOST_SIDE,
+    PRESSURE,
+)
 from otelmon.ledger.reader import of_instrument
 from otelmon.ledger.requests import DURATION
+from otelmon.metrics import effective
 
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from otelmon.board import Point, Published
+    from otelmon.instruments.figures import Row
     from otelmon.ledger.reader import Reading
 
 
@@ -134,13 +142,69 @@ def status(
 
 
 def system(published: Published | None) -> dict[str, Any]:
-    """Return the host's figures as the keeper last sampled them."""
+    """Return the figures of host or container as the keeper last sampled them."""
     known = {} if published is None else published.host
     return {
         "timestamp": None if published is None else iso(published.at),
-        **{figure.field: None for figure in FIGURES},
-        **known,
+        **{figure.field: None for figure in (*FIGURES, *HOST_SIDE)},
+        **{field: value for field, value in known.items() if field not in _NESTED},
+        "pressure": _pressure(known, "pressure_"),
+        "source": effective.sources(known),
     }
+
+
+def container(published: Published | None) -> dict[str, Any] | None:
+    """Return what the control groups of the process allow and use; None without any."""
+    known = {} if published is None else published.host
+    if all(known.get(field) is None for field in _OF_CONTAINER):
+        return None
+    return {
+        **{
+            part: {name: known.get(f"container_{field}") for name, field in fields.items()}
+            for part, fields in _CONTAINER.items()
+        },
+        "pressure": _pressure(known, "container_pressure_"),
+    }
+
+
+_OF_CONTAINER: Final = tuple(figure.field for figure in (*CONTAINER, *CONTAINER_PRESSURE))
+_NESTED: Final = frozenset((*_OF_CONTAINER, *(figure.field for figure in PRESSURE)))
+_CONTAINER: Final = {
+    "cpu": {
+        "limit": "cpu_limit",
+        "usage": "cpu_usage",
+        "percent": "cpu_percent",
+        "seconds": "cpu_time",
+    },
+    "throttling": {
+        "periods": "cpu_periods",
+        "throttled_periods": "cpu_throttled_periods",
+        "throttled_seconds": "cpu_throttled_time",
+    },
+    "memory": {
+        "limit": "memory_limit",
+        "usage": "memory_usage",
+        "working_set": "memory_working_set",
+        "available": "memory_available",
+        "percent": "memory_percent",
+        "oom_kills": "oom_kills",
+    },
+    "pids": {"current": "pids_current", "limit": "pids_limit"},
+}
+
+
+def _pressure(known: Row, prefix: str) -> dict[str, dict[str, Any]] | None:
+    """Return the percentages by resource, or None if there are none."""
+    found = {
+        resource: {stalled: known.get(f"{prefix}{resource}_{stalled}") for stalled in _STALLED}
+        for resource in _RESOURCES
+    }
+    values = (value for shares in found.values() for value in shares.values())
+    return None if all(value is None for value in values) else found
+
+
+_RESOURCES: Final = ("cpu", "memory", "io")
+_STALLED: Final = ("some", "full")
 
 
 def application(reading: Reading | None, published: Published | None) -> dict[str, Any]:

@@ -21,13 +21,17 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
 from otelmon import threads
+from otelmon.instruments.cgroup import Cgroups
+from otelmon.instruments.container import Container
 from otelmon.instruments.cpu import Cpu
 from otelmon.instruments.disk import Disk
-from otelmon.instruments.figures import FIGURES
+from otelmon.instruments.figures import MEASURED, SHOWN
 from otelmon.instruments.load import Load
 from otelmon.instruments.memory import Memory
 from otelmon.instruments.network import Network
+from otelmon.instruments.pressure import Pressure
 from otelmon.instruments.processes import Processes
+from otelmon.metrics.effective import effective
 
 
 if TYPE_CHECKING:
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, Meter
     from opentelemetry.sdk.metrics.export import MetricReader, MetricsData, NumberDataPoint
 
+    from otelmon.instruments import container
     from otelmon.instruments.cpu import Baseline
     from otelmon.instruments.figures import Figure, Report, Row
 
@@ -67,24 +72,34 @@ class Source(Protocol):
 class HostMeter:
     """Measures this machine: observable gauges, read in the process, as one row.
 
-    For one thread of one process. *cpu* is apart from the other sources because it has a memory,
-    its baseline, from which the next process that measures goes on.
+    For one thread of one process. *cpu* and *container* are apart from the other sources because
+    they have a memory, their baselines, from which the next process that measures goes on.
     """
 
-    def __init__(self, cpu: Cpu, others: Iterable[Source] = ()) -> None:
+    def __init__(
+        self, cpu: Cpu, others: Iterable[Source] = (), *, container: Container | None = None
+    ) -> None:
         """Bind the sources to a MeterProvider; nothing is measured yet."""
         self._cpu = cpu
+        self._container = container
         self._reader = InMemoryMetricReader()
         self._provider = _provider(self._reader)
         meter = self._provider.get_meter(_SCOPE)
-        for source in (cpu, *others):
+        for source in (cpu, *others, *([] if container is None else [container])):
             source.bind(meter)
 
     @classmethod
     def of_this_machine(
-        cls, report: Report, *, baseline: Sequence[float] | None = None, disk_path: str = "."
+        cls,
+        report: Report,
+        *,
+        baseline: Sequence[float] | None = None,
+        container_baseline: Sequence[float] | None = None,
+        disk_path: str = ".",
     ) -> Self:
-        """Build one with all sources; *baseline* is the last one of the meter before."""
+        """Build one with all sources; the baselines are the last ones of the meter before."""
+        cgroups = Cgroups()
+        container = Container(report, cgroups=cgroups, baseline=container_baseline)
         return cls(
             Cpu(report, baseline=baseline),
             [
@@ -92,8 +107,10 @@ class HostMeter:
                 Disk(report, path=disk_path),
                 Network(report),
                 Load(report),
-                Processes(report),
+                Processes(report, of_group=container.threads),
+                Pressure(report, cgroups=cgroups),
             ],
+            container=container,
         )
 
     @property
@@ -101,21 +118,28 @@ class HostMeter:
         """Busy and total CPU seconds at the last collection; a list of two to JSON."""
         return self._cpu.baseline
 
+    @property
+    def container_baseline(self) -> container.Baseline | None:
+        """The same of the container; a list of three to JSON."""
+        return None if self._container is None else self._container.baseline
+
     def collect(self) -> dict[str, int | float | None]:
         """Measure once; return all figures by their field, None where one is not known.
 
+        What may be the host's or the container's is the container's where that has a limit.
+
         Raises what the SDK raises when the sources took more than 10 s.
         """
-        row: dict[str, int | float | None] = {figure.field: None for figure in FIGURES}
+        row: dict[str, int | float | None] = {figure.field: None for figure in MEASURED}
         for gauge, point in _points(self._reader.get_metrics_data()):
             figure = _OBSERVED.get((gauge, frozenset((point.attributes or {}).items())))
             if figure is not None:
                 row[figure.field] = figure.shown(point.value)
-        return row
+        return effective(row)
 
 
 _OBSERVED: dict[tuple[str, frozenset[object]], Figure] = {
-    (figure.gauge.name, frozenset(figure.attributes.items())): figure for figure in FIGURES
+    (figure.gauge.name, frozenset(figure.attributes.items())): figure for figure in MEASURED
 }
 
 
@@ -152,7 +176,7 @@ class HostExporter:
             )
         )
         meter = self._provider.get_meter(_SCOPE)
-        for figure in FIGURES:
+        for figure in SHOWN:
             # No unit: the exporter would append it to names that hold it already.
             meter.create_observable_gauge(
                 figure.prometheus,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal
 
-from otelmon.instruments.figures import FIGURES
+from otelmon.instruments.figures import SHOWN
 from otelmon.metrics import instance, vocabulary
 from otelmon.metrics.families import head, taken
 from otelmon.metrics.names import number
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Names = Literal["seed", "semconv", "both"]
 
 # Which of them are shown depends on the host; none may come to mean something else.
-_HOST: Final = frozenset(figure.prometheus for figure in FIGURES)
+_HOST: Final = frozenset(figure.prometheus for figure in SHOWN)
 _FIXED: Final = {
     "seed": (*instance.SEED, *instance.OWN),
     "semconv": (*instance.SEMCONV, *instance.OWN),

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from otelmon.instruments.figures import FIGURES
+from otelmon.instruments.figures import MEASURED
 from otelmon.ledger.instrument import OVERFLOW, Instrument, Scope
 from otelmon.ledger.reader import together
+from otelmon.metrics import effective
 
 
 if TYPE_CHECKING:
@@ -65,9 +66,12 @@ def of_ledger(reading: Reading) -> Iterator[Row]:
 
 
 def of_host(published: Published | None) -> Iterator[Row]:
-    """Yield what the keeper has sampled, under the names of the semantic conventions."""
-    known = {} if published is None else published.host
-    for figure in FIGURES:
+    """Yield what the keeper has sampled, under the names of the semantic conventions.
+
+    There `system` is always the host, and `container` stands beside it.
+    """
+    known = {} if published is None else effective.measured(published.host)
+    for figure in MEASURED:
         value = known.get(figure.field)
         if value is not None:
             yield _host_row(figure, value)

@@ -24,6 +24,7 @@ def metrics(source: Source, _environ: WSGIEnvironment) -> Response:
     return as_json(
         {
             "system": figures.system(published),
+            "container": figures.container(published),
             "application": figures.application(reading, published),
             "workers": figures.workers(reading, published),
             "metrics": measured(reading),
