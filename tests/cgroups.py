@@ -68,10 +68,6 @@ class Real:
         for directory in set(self._directories.values()):
             (directory / "cgroup.procs").write_text(str(pid))
 
-    def pids(self) -> list[int]:
-        """Return who is in it."""
-        return [int(pid) for pid in (self._directories["cpu"] / "cgroup.procs").read_text().split()]
-
     def memory(self) -> int:
         """Return the bytes in use, by the kernel's word."""
         name = "memory.current" if self._has("memory", "memory.current") else _V1_USAGE

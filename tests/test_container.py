@@ -2,164 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import json
+import subprocess
+from typing import TYPE_CHECKING
 
 import pytest
+from opentelemetry.semconv._incubating.metrics import container_metrics
 
-from otelmon.instruments.cgroup import Cgroups
-from otelmon.instruments.container import Container
-from otelmon.instruments.cpu import Cpu
-from otelmon.instruments.memory import Memory
-from otelmon.instruments.pressure import Pressure
-from otelmon.metrics import figures
-from otelmon.metrics.host import HostMeter
-from tests.cgroups import MIB, PRESSURE, mounted, plant
-from tests.sources import published
-from tests.test_instruments import Extent, Reports, World
+from otelmon.instruments.figures import CONTAINER
+from otelmon.metrics.host import HostExporter
+from otelmon.metrics.rows import of_host
+from tests.cgroups import MIB, plant
+from tests.container_site import GIB, HYBRID, V1, V1_LATER, V2, V2_LATER, Site, system_of
+from tests.endpoints import ops
+from tests.sources import ask, published
 
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-GIB = 1024 * MIB
-
-# A pod whose container has half a CPU of its two, in a namespace that shows the pod as well.
-V2 = {
-    "proc/self/cgroup": "0::/pod/app\n",
-    "proc/self/mountinfo": mounted(("/sys/fs/cgroup", "/", "")),
-    "proc/pressure/cpu": PRESSURE.format(some="90.00", full="0.00"),
-    "sys/fs/cgroup/cpu.stat": "usage_usec 900000000\n",
-    "sys/fs/cgroup/pod/cgroup.type": "domain\n",
-    "sys/fs/cgroup/pod/cpu.max": "200000 100000\n",
-    "sys/fs/cgroup/pod/memory.max": "max\n",
-    "sys/fs/cgroup/pod/pids.max": "100\n",
-    "sys/fs/cgroup/pod/app/cgroup.type": "domain\n",
-    "sys/fs/cgroup/pod/app/cpu.max": "50000 100000\n",
-    "sys/fs/cgroup/pod/app/cpu.stat": (
-        "usage_usec 12000000\nuser_usec 1\nsystem_usec 1\n"
-        "nr_periods 400\nnr_throttled 300\nthrottled_usec 2500000\n"
-    ),
-    "sys/fs/cgroup/pod/app/memory.max": f"{200 * MIB}\n",
-    "sys/fs/cgroup/pod/app/memory.current": f"{90 * MIB}\n",
-    "sys/fs/cgroup/pod/app/memory.stat": f"anon 5\ninactive_file {40 * MIB}\nactive_file 7\n",
-    "sys/fs/cgroup/pod/app/memory.events": "low 0\nhigh 0\nmax 9\noom 3\noom_kill 2\n",
-    "sys/fs/cgroup/pod/app/pids.current": "17\n",
-    "sys/fs/cgroup/pod/app/pids.max": "max\n",
-    "sys/fs/cgroup/pod/app/cpu.pressure": PRESSURE.format(some="75.50", full="12.25"),
-    "sys/fs/cgroup/pod/app/memory.pressure": "some avg10=1.00 avg60=0.00 avg300=0.00 total=1\n",
-}
-V2_LATER = {"sys/fs/cgroup/pod/app/cpu.stat": "usage_usec 16000000\nnr_periods 500\n"}
-
-# Docker's way: the container's own group is what is mounted, under its name on the machine.
-V1 = {
-    "proc/self/cgroup": (
-        "5:pids:/docker/c0ffee\n4:memory:/docker/c0ffee\n3:cpu,cpuacct:/docker/c0ffee\n"
-        "1:name=systemd:/docker/c0ffee\n"
-    ),
-    "proc/self/mountinfo": mounted(
-        ("/sys/fs/cgroup/cpu,cpuacct", "/docker/c0ffee", "cpu,cpuacct"),
-        ("/sys/fs/cgroup/memory", "/docker/c0ffee", "memory"),
-        ("/sys/fs/cgroup/pids", "/docker/c0ffee", "pids"),
-        ("/sys/fs/cgroup/systemd", "/docker/c0ffee", "xattr,name=systemd"),
-    ),
-    "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "150000\n",
-    "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000\n",
-    "sys/fs/cgroup/cpu,cpuacct/cpu.stat": "nr_periods 4\nnr_throttled 3\nthrottled_time 250000000\n",
-    "sys/fs/cgroup/cpu,cpuacct/cpuacct.usage": "12000000000\n",
-    "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
-    "sys/fs/cgroup/memory/memory.usage_in_bytes": f"{300 * MIB}\n",
-    "sys/fs/cgroup/memory/memory.stat": (
-        f"inactive_file 1\nhierarchical_memory_limit {400 * MIB}\ntotal_inactive_file {100 * MIB}\n"
-    ),
-    "sys/fs/cgroup/memory/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n",
-    "sys/fs/cgroup/pids/pids.current": "5\n",
-    "sys/fs/cgroup/pids/pids.max": "64\n",
-}
-V1_LATER = {"sys/fs/cgroup/cpu,cpuacct/cpuacct.usage": "18000000000\n"}
-
-# Only the memory is limited, by version 1; of version 2 there is the tree alone, and its pressure.
-HYBRID = {
-    "proc/self/cgroup": "2:memory:/app\n1:cpu,cpuacct:/\n0::/app\n",
-    "proc/self/mountinfo": mounted(
-        ("/sys/fs/cgroup/unified", "/", ""),
-        ("/sys/fs/cgroup/cpu", "/", "cpu,cpuacct"),
-        ("/sys/fs/cgroup/my\\040memory", "/", "memory"),
-    ),
-    "sys/fs/cgroup/cpu/release_agent": "",
-    "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n",
-    "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
-    "sys/fs/cgroup/cpu/cpuacct.usage": "99000000000\n",
-    "sys/fs/cgroup/my memory/release_agent": "",
-    "sys/fs/cgroup/my memory/memory.limit_in_bytes": "9223372036854771712\n",
-    "sys/fs/cgroup/my memory/app/memory.limit_in_bytes": f"{GIB}\n",
-    "sys/fs/cgroup/my memory/app/memory.usage_in_bytes": f"{GIB // 2}\n",
-    "sys/fs/cgroup/my memory/app/memory.stat": (
-        f"hierarchical_memory_limit {GIB}\ntotal_inactive_file {GIB // 4}\n"
-    ),
-    "sys/fs/cgroup/unified/app/cgroup.type": "domain\n",
-    "sys/fs/cgroup/unified/app/io.pressure": PRESSURE.format(some="3.00", full="2.00"),
-    "sys/fs/cgroup/unified/app/cpu.stat": "usage_usec 1\n",
-}
-
 NO_PRESSURE = {"some": None, "full": None}
-
-
-class Site:
-    """A machine of eight CPUs and 16 GiB, half of both in use, and a tree of groups on it."""
-
-    def __init__(self, root: Path, tree: dict[str, str], *, affinity: int | None = 8) -> None:
-        """Plant the tree."""
-        self.root = plant(root, tree)
-        self.reports = Reports()
-        self.now = 1000.0
-        self.affinity = affinity
-        self.cgroups = Cgroups(root)
-        self.container = self.new()
-        self.meter = self.meter_of(self.container)
-
-    def new(self, baseline: list[float] | None = None) -> Container:
-        """Return what another keeper would make."""
-        return Container(
-            self.reports,
-            cgroups=self.cgroups,
-            baseline=baseline,
-            clock=lambda: self.now,
-            cpus=lambda: 8,
-            affinity=lambda: self.affinity,
-            memory_total=lambda: 16 * GIB,
-        )
-
-    def meter_of(self, container: Container) -> HostMeter:
-        """Return the meter that measures with it."""
-        return HostMeter(
-            Cpu(self.reports, baseline=(0, 0), times=World((10.0,), (20.0,)), count=World(8)),
-            [
-                Memory(self.reports, read=World(Extent(16 * GIB, 8 * GIB))),
-                Pressure(self.reports, cgroups=self.cgroups, root=self.root),
-            ],
-            container=container,
-        )
-
-    def collect(self, later: dict[str, str] | None = None, *, after: float = 0.0) -> None:
-        """Sample twice, with so much time and such a change between them."""
-        self.meter.collect()
-        self.now += after
-        plant(self.root, later or {})
-        said = published(host=self.meter.collect())
-        self.system, self.shown = figures.system(said), figures.container(said)
-
-    def part(self, name: str) -> dict[str, Any]:
-        """Return a part of what is shown of the container."""
-        assert self.shown is not None
-        found: dict[str, Any] = self.shown[name]
-        return found
-
-
-def system_of(site: Site) -> dict[str, Any]:
-    """Return the figures that may be of either."""
-    fields = ("cpu_percent", "cpu_count", "memory_total", "memory_used", "memory_available")
-    return {name: site.system[name] for name in (*fields, "memory_percent", "source")}
 
 
 def test_version_2_is_shown_exactly(tmp_path: Path) -> None:
@@ -421,3 +284,85 @@ def test_a_file_that_fails_is_reported_once_and_the_rest_goes_on(
     assert site.system["cpu_count_host"] == 8
     assert (site.system["source"]["cpu"] == "host") == (name == "cpu.max")
     assert (site.system["source"]["memory"] == "host") == (name == "memory.max")
+
+
+def test_exporters_are_told_of_host_and_container_apart(tmp_path: Path) -> None:
+    """In the conventions' names `system` is the host, whatever the JSON shows, and none is twice."""
+    site = Site(tmp_path, V2)
+    site.meter.collect()
+    site.now += 10.0
+    plant(tmp_path, V2_LATER)
+    found = list(of_host(published(host=site.meter.collect())))
+    said = {row.instrument.name: row.value for row in found if not row.attributes}
+
+    assert said["system.memory.limit"] == 16 * GIB
+    assert said["system.cpu.logical.count"] == 8
+    assert said["container.memory.limit"] == 200 * MIB
+    assert said["container.memory.working_set"] == 50 * MIB
+    assert said["container.cpu.usage"] == 0.4
+    assert said["container.cpu.limit.utilization"] == pytest.approx(0.8)
+    pressed = [row.instrument.name for row in found if row.instrument.name.endswith("pressure")]
+    assert set(pressed) == {"container.pressure"}
+    keys = [(row.instrument.name, row.attributes) for row in found]
+    assert len(keys) == len(set(keys))
+
+
+def test_gauges_have_the_names_of_the_conventions() -> None:
+    """Of those that the conventions have, name and unit are the conventions'."""
+    gauges = {figure.gauge.name: figure.gauge.unit for figure in CONTAINER}
+    promised = {
+        container_metrics.CONTAINER_CPU_TIME: "s",
+        container_metrics.CONTAINER_CPU_USAGE: "{cpu}",
+        container_metrics.CONTAINER_MEMORY_USAGE: "By",
+        container_metrics.CONTAINER_MEMORY_WORKING_SET: "By",
+        container_metrics.CONTAINER_MEMORY_AVAILABLE: "By",
+    }
+    assert {name: gauges[name] for name in promised} == promised
+
+
+def test_prometheus_shows_what_counts_and_both_sides(tmp_path: Path) -> None:
+    """The promised names are of the container, with the host's and the container's beside them."""
+    site = Site(tmp_path, V2)
+    site.meter.collect()
+    site.now += 10.0
+    plant(tmp_path, V2_LATER)
+    row = site.meter.collect()
+    text = HostExporter(lambda: row).text(openmetrics=False)
+    shown = dict(line.rsplit(" ", 1) for line in text.decode().splitlines() if line[0] != "#")
+
+    assert "{" not in "".join(shown)
+    assert {name: float(shown[name]) for name in PROMETHEUS} == PROMETHEUS
+    done = subprocess.run(
+        ["promtool", "check", "metrics"], input=text, capture_output=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+PROMETHEUS = {
+    "system_cpu_usage_percent": 80.0,
+    "system_cpus": 0.5,
+    "system_memory_total_bytes": 200 * MIB,
+    "system_memory_usage_bytes": 50 * MIB,
+    "system_memory_usage_percent": 25.0,
+    "system_host_cpu_usage_percent": 100.0,
+    "system_host_cpus": 8,
+    "system_host_memory_total_bytes": 16 * GIB,
+    "system_container_cpu_limit": 0.5,
+    "system_container_cpu_usage_percent": 80.0,
+    "system_container_cpu_seconds": 16.0,
+    "system_container_memory_working_set_bytes": 50 * MIB,
+    "system_container_oom_kills": 2,
+    "system_container_pids": 17,
+    "system_pressure_cpu_some_percent": 75.5,
+}
+
+
+def test_the_page_has_the_container_and_null_without_one(tmp_path: Path) -> None:
+    """`/api/metrics` shows the object beside `system`."""
+    site = Site(tmp_path, V2)
+    app = ops(said=published(host=site.meter.collect()))
+    page = json.loads(ask(app, "/api/metrics").body)
+    assert page["container"]["memory"]["oom_kills"] == 2
+    assert page["system"]["source"]["memory"] == "container"
+    page = json.loads(ask(ops(said=published()), "/api/metrics").body)
+    assert page["container"] is None
