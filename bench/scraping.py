@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from otelmon.board import Published
     from otelmon.ledger.pen import Pen
     from otelmon.ledger.reader import Reading
+    from otelmon.metrics.past import Past
 
 
 class Scrape(NamedTuple):
@@ -144,6 +145,10 @@ class Otelmon(Contender):
 
     def published(self) -> Published | None:
         """Say nothing of the host: nobody is the keeper here."""
+        return None
+
+    def past(self) -> Past | None:
+        """Remember nothing."""
         return None
 
     def adopted(self) -> str:

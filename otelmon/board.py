@@ -83,6 +83,11 @@ def publish(segment: Segment, published: Published) -> None:
     segment.header[layout.HEADER_BOARD] = number
 
 
+def newest(segment: Segment) -> int:
+    """Return the number of the last publication, 0 before the first."""
+    return segment.header[layout.HEADER_BOARD]
+
+
 def read(segment: Segment) -> Published | None:
     """Return the newest state of the board; None before the first."""
     for _ in range(_TRIES):

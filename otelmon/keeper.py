@@ -17,7 +17,8 @@ from otelmon.board import Point, Published
 from otelmon.ledger import sockets
 from otelmon.ledger.ageing import Ageing
 from otelmon.ledger.locks import Lease
-from otelmon.metrics import figures
+from otelmon.metrics import figures, history, past, windows
+from otelmon.metrics.snapshots import snapshot
 from otelmon.port import lease_of, shown
 
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from otelmon.board import Number
     from otelmon.ledger.ledger import Ledger
+    from otelmon.ledger.reader import Reading
     from otelmon.ledger.segment import Segment
     from otelmon.metrics.host import HostMeter
     from otelmon.port import Port
@@ -39,6 +41,10 @@ _JITTER: Final = 0.1
 _HOST_SECONDS: Final = 5.0
 # The first samples come after 1, 1, 2, 4, ... seconds, so that a young instance soon has figures.
 _FIRST_PAUSE_SECONDS: Final = 1.0
+# What fails in each beat is not to be tried without a pause.
+_SHORTEST_PAUSE: Final = 0.05
+# Two publications are never nearer to each other than this share of what should be between them.
+_LEAST_OF_PAUSE: Final = 0.6
 WINDOW_SECONDS: Final = 60.0
 # The end of a beat in which the host's sample hangs and the port has answers to give.
 _STOP_SECONDS: Final = 10.0
@@ -114,9 +120,15 @@ class Keeper:
                     work()
                 except Exception as error:  # noqa: BLE001 - the next beat tries again
                     faults.report(work.__name__.strip("_"), error)
-            alarm.wait(BEAT_SECONDS * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311
+            alarm.wait(self._pause())
         self._leave()
         ended.ring()
+
+    def _pause(self) -> float:
+        """Return the seconds until the next beat; the keeper's come when it is to publish."""
+        pause = BEAT_SECONDS * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311
+        left = pause if self._due is None else self._due - time.monotonic()
+        return min(pause, max(_SHORTEST_PAUSE, left))
 
     def _leave(self) -> None:
         # By the thread that takes them: another one could come between a look and a take.
@@ -189,27 +201,38 @@ class Keeper:
 
     def _publish(self, segment: Segment, before: Published | None) -> None:
         interval = self._settings.monitoring_interval
-        self._due = time.monotonic() + min(interval, max(_FIRST_PAUSE_SECONDS, _age(before)))
+        pause = min(interval, max(_FIRST_PAUSE_SECONDS, _age(before)))
+        self._due = self._following(pause)
         host = self._measure(before)
         reading = self._ledger.read()
         assert reading is not None
+        # The first sample takes long: what follows it must not come at once.
+        self._due = max(self._due, reading.monotonic / 1e9 + _LEAST_OF_PAUSE * pause)
         self._ledger.age(self._ageing, reading)
         point = Point(reading.monotonic, *figures.totals(reading))
         pen = self._ledger.pen
-        board.publish(
-            segment,
-            Published(
-                at=time.time_ns() / 1e9,
-                monotonic=reading.monotonic,
-                interval=interval,
-                keeper=pen.number if pen is not None else 0,
-                host=host,
-                points=trimmed((*(before.points if before is not None else ()), point)),
-                baseline=self._host.baseline if self._host is not None else None,
-                container_baseline=self._host.container_baseline if self._host else None,
-                backlog=sockets.backlog(self._descriptors()),
-            ),
+        published = Published(
+            at=reading.at,
+            monotonic=reading.monotonic,
+            interval=interval,
+            keeper=pen.number if pen is not None else 0,
+            host=host,
+            points=trimmed((*(before.points if before is not None else ()), point)),
+            baseline=self._host.baseline if self._host is not None else None,
+            container_baseline=self._host.container_baseline if self._host else None,
+            backlog=sockets.backlog(self._descriptors()),
         )
+        try:
+            remember(segment, reading, published)
+        except Exception as error:  # noqa: BLE001 - what is of now is worth publishing
+            faults.report("history", error)
+        board.publish(segment, published)
+
+    def _following(self, pause: float) -> float:
+        """Return when to publish next: in the rhythm, unless this time came too late for that."""
+        now = time.monotonic()
+        rhythm = (self._due or 0.0) + pause
+        return rhythm if rhythm > now + _LEAST_OF_PAUSE * pause else now + pause
 
     def _measure(self, before: Published | None) -> Mapping[str, Number]:
         """Sample the host; nothing is known of it if a source hangs."""
@@ -229,6 +252,26 @@ class Keeper:
         except Exception as error:  # noqa: BLE001 - the requests' figures are worth publishing
             faults.report("host_sample", error)
             return {}
+
+
+def remember(segment: Segment, reading: Reading, published: Published) -> None:
+    """Keep what windows and history need; it is seen once *published* is.
+
+    Raises:
+        LedgerError, OSError: there is no space.
+    """
+    number, interval = board.newest(segment) + 1, published.interval
+    taken = snapshot(reading)
+    past.keep_snapshot(segment, number, taken, interval)
+    minute = past.span(segment, taken, 60)
+    now = history.Now(
+        reading,
+        published.host,
+        windows.overall(minute),
+        windows.queue_p95(minute),
+        published.backlog,
+    )
+    past.keep_point(segment, number, history.point(now, published.at, interval))
 
 
 def _age(published: Published | None) -> float:

@@ -11,13 +11,14 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from otelmon import board, faults
+from otelmon import faults
 from otelmon.announcement import announce
 from otelmon.keeper import Keeper
 from otelmon.ledger.ledger import Ledger
 from otelmon.metrics import rows
 from otelmon.metrics.api import adoption
 from otelmon.metrics.api.provider import MeterProvider
+from otelmon.metrics.seen import Seen
 from otelmon.middleware import routes
 from otelmon.middleware.requests import RequestMetrics
 from otelmon.port import Port
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from otelmon.ledger.reader import Reading
     from otelmon.metrics.api.view import View
     from otelmon.metrics.data import MetricsData
+    from otelmon.metrics.past import Past
 
 
 log = logging.getLogger("otelmon")
@@ -62,6 +64,7 @@ class Instance:
             observe=provider.observe,
         )
         self.apps: list[WSGIApplication] = []
+        self._board = Seen()
 
     def announce(self) -> None:
         """Log once per instance what is mounted where, and what stands open."""
@@ -75,7 +78,12 @@ class Instance:
     def published(self) -> Published | None:
         """Return what the keeper knows."""
         segment = self.ledger.segment
-        return None if segment is None else board.read(segment)
+        return None if segment is None else self._board.published(segment)
+
+    def past(self) -> Past | None:
+        """Return what the keeper remembers."""
+        segment = self.ledger.segment
+        return None if segment is None else self._board.past(segment)
 
     def draining(self) -> bool:
         """Tell whether the server is about to end, as far as this process knows."""

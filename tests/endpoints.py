@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
-LATER: Final = {"/api/metrics/history", "/api/metrics/alerts"}
+LATER: Final = {"/api/metrics/alerts"}
 MOUNTED: Final = [path for path in ENDPOINTS if path not in LATER]
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from otelmon.ledger.instrument import Attribute, Instrument, Series
     from otelmon.ledger.reader import Reading
+    from otelmon.metrics.past import Past
 
 
 SECOND = 1_000_000_000
@@ -158,6 +159,7 @@ class FakeSource:
     settings: Settings = field(default_factory=Settings)
     counted: Reading | BaseException | None = None
     said: Published | None = None
+    kept: Past | None = None
     ends: bool = False
     port_state: Mapping[str, object] = field(default_factory=lambda: {"state": "off"})
 
@@ -170,6 +172,10 @@ class FakeSource:
     def published(self) -> Published | None:
         """Return what was set."""
         return self.said
+
+    def past(self) -> Past | None:
+        """Return what was set."""
+        return self.kept
 
     def draining(self) -> bool:
         """Return what was set."""

@@ -259,6 +259,7 @@ class TestWorkers:
         found = figures.workers(reading, published())
 
         assert found.pop("deaths") == reading.worker_deaths
+        assert [each["slot"] for each in found.pop("each")] == [0, 1, 2]
         assert found == {
             "total": 3,
             "busy": 2,
@@ -269,6 +270,23 @@ class TestWorkers:
             "starts": 9,
             "accept_backlog": 2,
         }
+
+    def test_each_is_shown(self) -> None:
+        """Of every process there is what it does, and for how long it has done so."""
+        one = worker(3, claimed=100.0, started=7, in_flight=2, beat_age=0.12345, draining=True)
+        reading = replace(Counts().read(), workers=(one,), at=160.5)
+
+        assert figures.workers(reading, None)["each"] == [
+            {
+                "slot": 3,
+                "pid": 4714,
+                "uptime_seconds": 60.5,
+                "requests": 7,
+                "in_flight": 2,
+                "beat_age_seconds": 0.123,
+                "draining": True,
+            }
+        ]
 
     @pytest.mark.parametrize("live", [(), (worker(0), worker(1, capacity=None))])
     def test_capacity_is_unknown_if_one_is(self, live: tuple[Worker, ...]) -> None:
@@ -283,6 +301,31 @@ class TestWorkers:
 
         assert found.keys() == figures.workers(Counts().read(), None).keys()
         assert {name for name, value in found.items() if value is not None} == {"accept_backlog"}
+
+
+class TestSaturation:
+    """How near its limits the instance is."""
+
+    def test_it_is_shares_of_what_there_is(self) -> None:
+        """Busy workers of all, requests in flight of what can be served at once, and the waits."""
+        live = (worker(0, in_flight=3), worker(1), worker(2), worker(3))
+        reading = replace(Counts().read(), workers=live)
+
+        assert figures.saturation(reading, published(), 7.5) == {
+            "busy_share": 0.25,
+            "in_flight_share": 0.188,
+            "accept_backlog": 2,
+            "queue_p95": 7.5,
+        }
+
+    def test_it_is_unknown_of_nothing(self) -> None:
+        """Without workers, without a capacity or without a reading there is no share."""
+        nobody = replace(Counts().read(), workers=())
+        unsure = replace(Counts().read(), workers=(worker(0, capacity=None),))
+
+        assert figures.saturation(nobody, None, None)["busy_share"] is None
+        assert figures.saturation(unsure, None, None)["in_flight_share"] is None
+        assert set(figures.saturation(None, None, None).values()) == {None}
 
 
 def test_the_keeper_is_never_ahead() -> None:

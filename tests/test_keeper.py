@@ -191,6 +191,9 @@ def comparable(answer: dict[str, Any]) -> dict[str, Any]:
     answer["otelmon"]["keeper"].pop("age_seconds")
     answer["otelmon"]["port"].pop("state")
     answer["otelmon"].pop("faults")
+    for worker in answer["workers"]["each"]:
+        worker.pop("uptime_seconds")
+        worker.pop("beat_age_seconds")
     return answer
 
 

@@ -64,12 +64,18 @@ def test_the_layout_hash_is_the_same_in_every_process() -> None:
 
 def test_the_parts_of_a_file_do_not_overlap_and_lie_on_pages() -> None:
     """Header, key table, board and slots follow one another, each on a page of its own."""
-    starts = [0, layout.KEYS_AT, layout.BOARD_AT, *map(layout.slot_at, range(layout.SLOTS))]
+    starts = [
+        0,
+        layout.KEYS_AT,
+        layout.BOARD_AT,
+        *(ring.at for ring in layout.RINGS),
+        *map(layout.slot_at, range(layout.SLOTS)),
+    ]
 
     assert starts == sorted(set(starts))
     assert all(start % layout.PAGE == 0 for start in starts)
     assert layout.BOARD_AT - layout.KEYS_AT == layout.KEYS_BYTES
-    assert layout.SLOTS_AT - layout.BOARD_AT == 2 * layout.BOARD_BUFFER
+    assert layout.PAST_AT - layout.BOARD_AT == 2 * layout.BOARD_BUFFER
     assert layout.slot_at(layout.SLOTS) == layout.FILE_BYTES
 
 

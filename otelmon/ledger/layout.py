@@ -5,6 +5,7 @@ A ledger is one sparse file of a fixed size::
     0                header     one page; 64-bit words, see HEADER_*
     KEYS_AT          key table  records, appended under a lock, never changed
     BOARD_AT         board      two buffers, written in turn by the keeper
+    PAST_AT          past       rings of records, one after the other, see RINGS and `ring`
     SLOTS_AT         slots      SLOTS times SLOT_BYTES
 
 and a slot, which one process writes and all read, is::
@@ -42,7 +43,7 @@ from otelmon.ledger import requests
 
 
 MAGIC: Final = b"otelmon\n"
-VERSION: Final = 2
+VERSION: Final = 3
 PAGE: Final = 4096
 WORD: Final = 8
 
@@ -50,7 +51,32 @@ KEYS_AT: Final = PAGE
 KEYS_BYTES: Final = 4 * 1024 * 1024
 BOARD_AT: Final = KEYS_AT + KEYS_BYTES
 BOARD_BUFFER: Final = 256 * 1024
-SLOTS_AT: Final = BOARD_AT + 2 * BOARD_BUFFER
+PAST_AT: Final = BOARD_AT + 2 * BOARD_BUFFER
+
+
+class Ring(NamedTuple):
+    """Where a ring of records lies; each of its places begins with a head."""
+
+    word: int  # of the header: places from this one on were never written
+    at: int
+    places: int
+    place_bytes: int
+
+    @property
+    def end(self) -> int:
+        """Return the first page behind it."""
+        return self.at + -(-self.places * self.place_bytes // PAGE) * PAGE
+
+
+# An hour of points, one a second at the most, with some to spare: a young keeper is quicker.
+HISTORY: Final = Ring(18, PAST_AT, 3600 + 16, 384)
+# What was counted when; one ring for each window. That of a minute has all, the others a few.
+MINUTE: Final = Ring(19, HISTORY.end, 60 + 12, 32 * 1024)
+FIVE_MINUTES: Final = Ring(20, MINUTE.end, 16, 32 * 1024)
+QUARTER: Final = Ring(21, FIVE_MINUTES.end, 16, 32 * 1024)
+RINGS: Final = (HISTORY, MINUTE, FIVE_MINUTES, QUARTER)
+
+SLOTS_AT: Final = QUARTER.end
 
 SLOTS: Final = 256
 COUNTS_AT: Final = PAGE
@@ -65,7 +91,8 @@ FILE_BYTES: Final = SLOTS_AT + SLOTS * SLOT_BYTES
 # Disk or tmpfs space is taken in steps of this many bytes, before anything is written there.
 STEP_BYTES: Final = 64 * 1024
 
-# Words of the header. All but the last two are written under a lock.
+# Words of the header, beside those of RINGS. Of these, all but HEADER_PRIVATE_BEAT and what the
+# keeper alone writes are written under a lock.
 HEADER_KEYS_END: Final = 8  # bytes of the key table that are published
 HEADER_NEXT_COUNT: Final = 9  # first lane that belongs to no series yet
 HEADER_NEXT_VALUE: Final = 10
@@ -89,7 +116,8 @@ HEAD_COUNTS: Final = 7  # lanes for which the owner has taken space: readers sto
 HEAD_VALUES: Final = 8
 HEAD_DEATHS: Final = 9  # how many of its owners are dead for certain
 HEAD_SUMS: Final = 10
-HEAD_WORDS: Final = 11
+HEAD_STARTED: Final = 11  # what its earlier owners had started
+HEAD_WORDS: Final = 12
 
 # Lanes that every slot has before any series.
 LANE_STARTED: Final = 0
@@ -105,7 +133,7 @@ _RECORD = struct.Struct("=II")
 
 def _layout_hash() -> int:
     numbers = (
-        *(VERSION, KEYS_AT, BOARD_AT, SLOTS_AT, SLOTS),
+        *(VERSION, KEYS_AT, BOARD_AT, SLOTS_AT, SLOTS, RINGS),
         *(COUNTS_AT, SUMS_AT, VALUES_AT, SLOT_BYTES),
     )
     machine = (struct.calcsize("P"), struct.pack("=H", 1))

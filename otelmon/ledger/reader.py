@@ -34,6 +34,7 @@ class Worker:
     capacity: int | None
     draining: bool
     started: int
+    """By this process, not by those that had the slot before"""
     in_flight: int
     oldest_age: float | None
 
@@ -226,10 +227,17 @@ def _worker(slot: _Slot, in_flight: int, now: int) -> Worker:
         beat_age=max(0.0, (now - beat) / 1e9),
         capacity=head[layout.HEAD_CAPACITY] or None,
         draining=bool(head[layout.HEAD_DRAINING]),
-        started=memoryview(slot.counts).cast("Q")[layout.LANE_STARTED] if slot.counts else 0,
+        started=_started(slot),
         in_flight=in_flight,
         oldest_age=max(0.0, (now - oldest) / 1e9) if in_flight else None,
     )
+
+
+def _started(slot: _Slot) -> int:
+    if not slot.counts:
+        return 0
+    started = memoryview(slot.counts).cast("Q")[layout.LANE_STARTED]
+    return max(0, started - slot.head[layout.HEAD_STARTED])
 
 
 def _sums(slots: list[_Slot]) -> list[float]:

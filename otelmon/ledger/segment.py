@@ -41,7 +41,7 @@ class SlotView(NamedTuple):
 
 
 class Segment:
-    """The memory of one process that shares nothing: header, key table, board and one slot.
+    """The memory of one process that shares nothing: header, key table, board, past and one slot.
 
     It is the whole of it on systems without shared memory, and the last resort where no file can
     be had.
@@ -64,7 +64,8 @@ class Segment:
     def _use(self, common: memoryview) -> None:
         self._common = common
         self.header = common[: layout.PAGE].cast("Q")
-        self.board = common[layout.BOARD_AT :]
+        self.board = common[layout.BOARD_AT : layout.PAST_AT]
+        self.past = common[layout.PAST_AT :]
 
     @property
     def shared(self) -> bool:

@@ -48,6 +48,7 @@ def take_over(segment: Segment, keys: Keys, number: int, *, capacity: int) -> Pe
     _settle(view.counts[: view.head[layout.HEAD_COUNTS]], keys.series())
     taken = view.head[layout.HEAD_VALUES]
     view.values[:taken] = memoryview(bytes(taken * layout.WORD)).cast("d")
+    view.head[layout.HEAD_STARTED] = view.counts[layout.LANE_STARTED]
     _sign(view.head, capacity)
     segment.enter(number)
     # Only now: between the last owner's death and this store there is one dead owner more than

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from otelmon.board import Point, Published
     from otelmon.instruments.figures import Row
-    from otelmon.ledger.reader import Reading
+    from otelmon.ledger.reader import Reading, Worker
 
 
 WINDOW_NS: Final = 60_000_000_000
@@ -115,7 +115,12 @@ def is_stale(reading: Reading | None, published: Published | None) -> bool:
     age = keeper_age(reading, published)
     if age is None or published is None:
         return True
-    return age > _LATE_INTERVALS * published.interval + _LATE_SECONDS
+    return is_late(age * 1e9, published.interval)
+
+
+def is_late(age: float, interval: float) -> bool:
+    """Tell whether something that is made once per interval (s) is too old, its *age* in ns."""
+    return age > (_LATE_INTERVALS * interval + _LATE_SECONDS) * 1e9
 
 
 def current(reading: Reading | None, published: Published | None) -> Window:
@@ -227,7 +232,7 @@ def workers(reading: Reading | None, published: Published | None) -> dict[str, A
     """Return how the processes do, and what waits for them; ages in seconds."""
     backlog = None if published is None else published.backlog
     if reading is None:
-        return {**dict.fromkeys(_WORKERS), "accept_backlog": backlog}
+        return {**dict.fromkeys(_WORKERS), "accept_backlog": backlog, "each": None}
     live = reading.workers
     capacities = [worker.capacity for worker in live if worker.capacity is not None]
     ages = [worker.oldest_age for worker in live if worker.oldest_age is not None]
@@ -241,7 +246,38 @@ def workers(reading: Reading | None, published: Published | None) -> dict[str, A
         "starts": reading.worker_starts,
         "deaths": reading.worker_deaths,
         "accept_backlog": backlog,
+        "each": [_each(worker, reading) for worker in live],
     }
+
+
+def _each(worker: Worker, reading: Reading) -> dict[str, Any]:
+    return {
+        "slot": worker.slot,
+        "pid": worker.pid,
+        "uptime_seconds": rounded(max(0.0, reading.at - worker.claimed)),
+        "requests": worker.started,
+        "in_flight": worker.in_flight,
+        "beat_age_seconds": rounded(worker.beat_age),
+        "draining": worker.draining,
+    }
+
+
+def saturation(
+    reading: Reading | None, published: Published | None, queue_p95: float | None
+) -> dict[str, Any]:
+    """Return how near its limits the instance is; *queue_p95* in ms."""
+    found = workers(reading, published)
+    in_flight = None if reading is None else reading.in_flight
+    return {
+        "busy_share": _share(found["busy"], found["total"]),
+        "in_flight_share": _share(in_flight, found["capacity"]),
+        "accept_backlog": found["accept_backlog"],
+        "queue_p95": queue_p95,
+    }
+
+
+def _share(part: int | None, whole: int | None) -> float | None:
+    return rounded(part / whole) if part is not None and whole else None
 
 
 _WORKERS: Final = (

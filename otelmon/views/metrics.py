@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from otelmon.metrics import figures
+from otelmon.metrics import figures, windows
 from otelmon.views import own
 from otelmon.views.measured import measured
 from otelmon.views.response import as_json
@@ -20,13 +20,19 @@ if TYPE_CHECKING:
 
 def metrics(source: Source, _environ: WSGIEnvironment) -> Response:
     """Answer with everything that is known now."""
+    # In this order: what the keeper remembers is named by series that a later reading knows.
+    past = source.past()
     reading, published = source.reading(), source.published()
+    recent = windows.shown(past, reading, published)
     return as_json(
         {
             "system": figures.system(published),
             "container": figures.container(published),
             "application": figures.application(reading, published),
+            "windows": recent.windows,
+            "routes": recent.routes,
             "workers": figures.workers(reading, published),
+            "saturation": figures.saturation(reading, published, recent.queue_p95),
             "metrics": measured(reading),
             "alerts": [],
             "timestamp": figures.iso(time.time_ns() / 1e9),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from otelmon import faults
 from otelmon.views.auth import admits, challenge
 from otelmon.views.health import health
+from otelmon.views.history import history
 from otelmon.views.livez import livez
 from otelmon.views.metrics import metrics
 from otelmon.views.monitoring import monitoring
@@ -41,6 +42,7 @@ _VIEWS: Final[Mapping[str, _OfSource]] = {
     "/api/metrics": metrics,
     "/api/metrics/health": monitoring,
     "/api/metrics/recommendations": recommendations,
+    "/api/metrics/history": history,
 }
 # Whoever runs the machine must be able to probe; /health looks at the token itself.
 _OPEN: Final = frozenset(("/health", "/livez", "/readyz"))

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from otelmon.board import Published
     from otelmon.ledger.reader import Reading
+    from otelmon.metrics.past import Past
     from otelmon.settings import Settings
 
 
@@ -23,6 +24,9 @@ class Source(Protocol):
 
     def published(self) -> Published | None:
         """Return what the keeper said last; None before its first sample."""
+
+    def past(self) -> Past | None:
+        """Return what the keeper remembers; None before its first sample."""
 
     def draining(self) -> bool:
         """Tell whether the server is about to end, as far as this process knows."""
