@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 NAMES = (
-    *("request", "parts", "routes", "record", "scrape", "death", "views"),
+    *("request", "parts", "routes", "record", "scrape", "death", "views", "board"),
     *("gunicorn", "memory", "sidecar", "idle", "round", "instruments"),
 )
 """In this order; the module is NAME_cost"""

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from otelmon import board
 from otelmon.ledger import layout
+from otelmon.ledger.segment import Segment
+from otelmon.metrics.past import Past
 
 
 if TYPE_CHECKING:
@@ -40,6 +42,20 @@ def read_board(path: Path) -> Board | None:
     if number == 0 or zlib.crc32(payload) != crc:
         return None
     return Board(number, board._decode(payload))
+
+
+def past(path: Path) -> Past:
+    """Return a copy of what the keepers remember, up to the newest state of the board."""
+    copy = Segment()
+    with path.open("rb") as file:
+        words = memoryview(os.pread(file.fileno(), layout.PAGE, 0)).cast("Q")
+        number = words[layout.HEADER_BOARD]
+        for ring in layout.RINGS:
+            copy.header[ring.word] = words[ring.word]
+            data = os.pread(file.fileno(), words[ring.word] * ring.place_bytes, ring.at)
+            start = ring.at - layout.PAST_AT
+            copy.past[start : start + len(data)] = data
+    return Past(copy, number)
 
 
 def holders(path: Path) -> set[int]:

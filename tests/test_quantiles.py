@@ -67,7 +67,10 @@ def test_it_lies_in_the_bucket_of_the_exact_one(
 )
 def test_it_is_what_histogram_quantile_says(buckets: list[int], share: float, value: float) -> None:
     """Amounts lie evenly in their bucket, whose first begins at 0: Prometheus' own rule."""
-    assert quantile((1.0, 3.0), buckets, share) == (pytest.approx(value), False)
+    found = quantile((1.0, 3.0), buckets, share)
+
+    assert found.value == pytest.approx(value)
+    assert not found.at_least
 
 
 def test_nothing_has_no_percentile() -> None:

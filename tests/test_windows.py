@@ -17,6 +17,7 @@ from otelmon.ledger.segment import Segment
 from otelmon.metrics import figures, past, windows
 from otelmon.metrics.past import RINGS, Past
 from otelmon.metrics.snapshots import NOTHING, Snapshot, Tally, decode, encode, snapshot, together
+from otelmon.metrics.summary import UNKNOWN
 from otelmon.metrics.windows import MOST_ROUTES, OTHER
 from tests.sources import SECOND, Counts, published
 
@@ -24,6 +25,7 @@ from tests.sources import SECOND, Counts, published
 if TYPE_CHECKING:
     from otelmon.board import Published
     from otelmon.ledger.reader import Reading
+    from otelmon.metrics.summary import Shown
 
 
 _ROOM: Final = ring.room(layout.MINUTE)
@@ -132,7 +134,7 @@ def test_a_ledger_that_begins_anew_is_unknown() -> None:
     model.keep(taken(60, {0: tally(99)}), 10.0)
     spans = model.spans()
 
-    assert {windows.overall(span) for span in spans.values()} == {windows.UNKNOWN}
+    assert {windows.overall(span) for span in spans.values()} == {UNKNOWN}
     assert windows.routes(spans, Counts().read().series) == []
 
 
@@ -220,7 +222,7 @@ class Instance:
         board.publish(self.segment, said)
         return reading, said
 
-    def shown(self, after: float) -> windows.Shown:
+    def shown(self, after: float) -> Shown:
         """Publish, and return what is shown then."""
         reading, said = self.publish(after)
         return windows.shown(Past(self.segment, board.newest(self.segment)), reading, said)
@@ -237,7 +239,7 @@ def test_routes_are_told_apart() -> None:
     for _ in range(3):
         instance.counts.request("/slow", method="POST", took=3 * SECOND)
     found = instance.shown(60)
-    slow, fast = found.routes or ()
+    slow, fast = found.routes or [{}, {}]
 
     assert (slow["method"], slow["route"]) == ("POST", "/slow")
     assert (fast["method"], fast["route"]) == ("GET", "/fast")
