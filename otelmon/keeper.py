@@ -269,7 +269,7 @@ def remember(segment: Segment, reading: Reading, published: Published) -> None:
         published.host,
         windows.overall(minute),
         windows.queue_p95(minute),
-        published.backlog,
+        figures.workers(reading, published),
     )
     past.keep_point(segment, number, history.point(now, published.at, interval))
 

@@ -13,7 +13,7 @@ from otelmon import board
 from otelmon.keeper import remember
 from otelmon.ledger import layout
 from otelmon.ledger.segment import Segment
-from otelmon.metrics import history, past
+from otelmon.metrics import figures, history, past
 from otelmon.metrics.history import MOST, SERIES, Now, Point, columns, decode, encode, point, recent
 from otelmon.metrics.past import Past
 from otelmon.metrics.summary import UNKNOWN
@@ -87,7 +87,8 @@ class TestPoints:
         live = (worker(0, in_flight=1, oldest_age=2.5), worker(1))
         reading = replace(counts.read(), workers=live, lost=3)
         minute = replace(UNKNOWN, rate=12.5, p95=40.0)
-        kept = point(Now(reading, HOST, minute, None, 4), NOON + 0.12345, 10.0)
+        now = Now(reading, HOST, minute, None, figures.workers(reading, published(backlog=4)))
+        kept = point(now, NOON + 0.12345, 10.0)
         found = dict(zip(SERIES, kept.values, strict=True))
 
         assert kept.at == NOON + 0.123

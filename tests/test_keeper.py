@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Self
 
 import psutil
@@ -11,8 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from otelmon import board, faults
 from otelmon.board import Point
-from otelmon.keeper import WINDOW_SECONDS, trimmed
+from otelmon.keeper import WINDOW_SECONDS, Keeper, trimmed
+from otelmon.ledger import layout
+from otelmon.ledger.ledger import Ledger
+from otelmon.metrics.past import Past
+from otelmon.settings import Settings
 from tests import peek
 from tests.flight import Flight
 from tests.gunicorn_server import Gunicorn
@@ -279,6 +285,91 @@ def test_a_reload_is_no_end(tmp_path: Path) -> None:
         assert said <= {200, None}
         server.wait_for_workers()
         assert ready(server) == 200
+
+
+# -- in one process -------------------------------------------------------------------------------
+
+
+class Alone:
+    """The keeper of a process that shares nothing, told when to do its duty."""
+
+    def __init__(self, **given: Any) -> None:  # noqa: ANN401 - fields of Settings
+        """Serve."""
+        self.ledger = Ledger()
+        self.ledger.serve_alone()
+        assert self.ledger.segment is not None
+        self.segment = self.ledger.segment
+        self.keeper = Keeper(
+            self.ledger,
+            Settings(**given),
+            port=None,
+            announce=lambda: None,
+            draining=bool,
+            descriptors=list,
+            observe=list,
+        )
+
+    def publish(self) -> None:
+        """Publish at once."""
+        self.keeper._publish(self.segment, board.read(self.segment))
+
+
+def test_what_is_published_is_remembered() -> None:
+    """Each publication has its snapshot and its point, of one moment."""
+    alone = Alone()
+    for number in range(1, 4):
+        alone.publish()
+        said, kept = board.read(alone.segment), Past(alone.segment, number)
+
+        assert board.newest(alone.segment) == number == len(kept.points)
+        assert said is not None
+        assert kept.newest is not None
+        assert said.monotonic == kept.newest.monotonic == kept.points[-1].monotonic
+        assert kept.points[-1].at == round(said.at, 3)
+
+
+def test_without_space_for_the_past_the_board_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be remembered is a fault that is told, and what is of now is published."""
+    alone = Alone()
+
+    def take_space(at: int, length: int) -> None:
+        if at >= layout.PAST_AT:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(alone.segment, "take_space", take_space)
+    faults.forget()
+    alone.publish()
+    alone.publish()
+
+    assert faults.seen()["history"].times == 2
+    assert board.newest(alone.segment) == 2
+    assert Past(alone.segment, 2).points == []
+    faults.forget()
+
+
+def test_the_keeper_keeps_to_its_rhythm() -> None:
+    """A publication that is a little late is followed by one in time, not by a later one."""
+    keeper = Alone().keeper
+    now = time.monotonic()
+    keeper._due = now - 1.0
+    assert keeper._following(10.0) == keeper._due + 10.0
+    # Who is too late for that begins a new rhythm.
+    keeper._due = now - 5.0
+    assert keeper._following(10.0) >= now + 10.0
+    keeper._due = None
+    assert keeper._following(10.0) >= now + 10.0
+
+
+def test_a_beat_is_never_later_than_the_next_publication() -> None:
+    """Who is no keeper beats about once a second, the keeper also when it is to publish."""
+    keeper = Alone().keeper
+    assert 0.9 <= keeper._pause() <= 1.1
+    keeper._due = time.monotonic() + 3600
+    assert 0.9 <= keeper._pause() <= 1.1
+    keeper._due = time.monotonic() + 0.3
+    assert 0 < keeper._pause() <= 0.3
+    keeper._due = 0.0
+    assert keeper._pause() > 0
 
 
 # -- what the board remembers ---------------------------------------------------------------------

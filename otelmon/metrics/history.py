@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from otelmon.metrics import figures
-
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,7 +38,8 @@ class Now(NamedTuple):
     host: Mapping[str, Number]
     minute: Figures
     queue_p95: float | None  # ms, over the last minute
-    backlog: int | None
+    workers: Mapping[str, Any]
+    """As `/api/metrics` has them"""
 
 
 def _host(field: str) -> Callable[[Now], Number]:
@@ -48,11 +47,7 @@ def _host(field: str) -> Callable[[Now], Number]:
 
 
 def _worker(field: str) -> Callable[[Now], Number]:
-    def find(now: Now) -> Number:
-        found: Number = figures.workers(now.reading, None)[field]
-        return found
-
-    return find
+    return lambda now: now.workers[field]
 
 
 SERIES: Final[Mapping[str, Callable[[Now], Number]]] = {
@@ -80,7 +75,7 @@ SERIES: Final[Mapping[str, Callable[[Now], Number]]] = {
     "workers_draining": _worker("draining"),
     "capacity": _worker("capacity"),
     "oldest_request_seconds": _worker("oldest_request_seconds"),
-    "accept_backlog": lambda now: now.backlog,
+    "accept_backlog": _worker("accept_backlog"),
     "lost_requests": _worker("lost_requests"),
     "worker_starts": _worker("starts"),
     "worker_deaths": _worker("deaths"),
