@@ -32,6 +32,8 @@ _INTERVAL: Final = 10
 _ROUNDS: Final = 30
 # An hour, as the keeper has it.
 _PUBLICATIONS: Final = 3600 // _INTERVAL
+# One round of requests comes for so many of them.
+_PAUSE: Final = 18
 
 
 class Instance:
@@ -45,30 +47,37 @@ class Instance:
         self.segment, self.seen = segment, Seen()
         self.now = SECOND
         draw = random.Random(routes)
-        for _ in range(20):
-            for number in range(routes):
-                for status in _STATUSES:
-                    error = str(status) if status == _STATUSES[-1] else None
-                    took = int(draw.lognormvariate(17, 1.5))
-                    self.counts.request(route(number), status=status, error=error, took=took)
-        for _ in range(_PUBLICATIONS):
+        for number in range(_PUBLICATIONS):
+            if number % _PAUSE == 0:
+                self.serve(routes, draw)
             self.publish()
+        self.serve(routes, draw)
+        self.publish()
+
+    def serve(self, routes: int, draw: random.Random) -> None:
+        """Answer a request of each kind."""
+        for number in range(routes):
+            for status in _STATUSES:
+                error = str(status) if status == _STATUSES[-1] else None
+                took = int(draw.lognormvariate(17, 1.5))
+                self.counts.request(route(number), status=status, error=error, took=took)
 
     def publish(self) -> None:
         """Be the keeper, once."""
         reading, said = self.moment()
+        self.now = reading.monotonic
         remember(self.segment, reading, said)
         board.publish(self.segment, said)
 
     def moment(self) -> tuple[Reading, Published]:
         """Return what the next publication is about."""
-        self.now += _INTERVAL * SECOND
-        reading = replace(self.counts.read(), monotonic=self.now)
+        now = self.now + _INTERVAL * SECOND
+        reading = replace(self.counts.read(), monotonic=now)
         points = tuple(
-            board.Point(self.now - (7 - number) * _INTERVAL * SECOND, number, 0, 0)
+            board.Point(now - (7 - number) * _INTERVAL * SECOND, number, 0, 0)
             for number in range(8)
         )
-        return reading, published(monotonic=self.now, points=points)
+        return reading, published(monotonic=now, points=points)
 
     def parsed(self) -> float:
         """Read the board as who has not seen it."""
@@ -86,7 +95,6 @@ class Instance:
     def worked_out(self) -> float:
         """Work out windows and routes, which a process does once for each publication."""
         reading, said = self.moment()
-        board.publish(self.segment, replace(said, monotonic=self.now))
         past = Past(self.segment, board.newest(self.segment))
         return cpu(lambda: windows.shown(past, reading, said), calls=1)
 

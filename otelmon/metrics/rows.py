@@ -46,11 +46,14 @@ class Row:
         return sum(self.buckets)
 
 
-def of_ledger(reading: Reading) -> Iterator[Row]:
-    """Yield what is counted; a histogram from its first amount on, an overflow once it has some."""
+def of_ledger(reading: Reading, *, but: Scope | None = None) -> Iterator[Row]:
+    """Yield what is counted; a histogram from its first amount on, an overflow once it has some.
+
+    What is of the scope *but* is left out.
+    """
     for series in reading.series:
         instrument = series.instrument
-        if series.number in reading.resting:
+        if series.number in reading.resting or instrument.scope == but:
             continue
         if instrument.merge == "worker":
             for slot, value in reading.values.get(series.base, {}).items():

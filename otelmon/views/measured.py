@@ -21,9 +21,8 @@ _MOST_POINTS: Final = 200
 def measured(reading: Reading | None) -> list[dict[str, Any]]:
     """Return all instruments but otelmon's own, whose figures stand elsewhere, with their points."""
     by_instrument: dict[Instrument, list[Row]] = {}
-    for row in rows.of_ledger(reading) if reading is not None else ():
-        if row.instrument.scope != OWN:
-            by_instrument.setdefault(row.instrument, []).append(row)
+    for row in rows.of_ledger(reading, but=OWN) if reading is not None else ():
+        by_instrument.setdefault(row.instrument, []).append(row)
     return [_shown(instrument, found) for instrument, found in by_instrument.items()]
 
 
