@@ -15,9 +15,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from otelmon import board, faults, threads
+from otelmon import faults, threads
 from otelmon.errors import LedgerError
 from otelmon.ledger.onlooker import Onlooker
+from otelmon.metrics.seen import Seen
 from otelmon.port import Port, lease_of, shown
 from otelmon.serving import place_of
 from otelmon.views.ops import OpsApp
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from otelmon.ledger.identity import Identity
     from otelmon.ledger.locks import Lease
     from otelmon.ledger.reader import Reading
+    from otelmon.metrics.past import Past
     from otelmon.settings import Settings
 
 
@@ -83,6 +85,7 @@ class Sidecar:
             port=settings.prometheus_port,
         )
         self._lease: Lease | None = None
+        self._board = Seen()
 
     # -- what the endpoints show -----------------------------------------------------------------
 
@@ -93,7 +96,12 @@ class Sidecar:
     def published(self) -> Published | None:
         """Return what the keeper knows."""
         segment = None if self._onlooker is None else self._onlooker.segment
-        return None if segment is None else board.read(segment)
+        return None if segment is None else self._board.published(segment)
+
+    def past(self) -> Past | None:
+        """Return what the keeper remembers."""
+        segment = None if self._onlooker is None else self._onlooker.segment
+        return None if segment is None else self._board.past(segment)
 
     def draining(self) -> bool:
         """Leave it to the workers to say: after an upgrade another arbiter's may go on."""
