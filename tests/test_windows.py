@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otelmon import board
@@ -287,6 +287,7 @@ def test_a_minute_agrees_with_the_figures_of_the_application() -> None:
         assert found["error_rate"] == application["error_rate"]
 
 
+@settings(max_examples=30)
 @given(
     st.lists(
         st.dictionaries(st.integers(0, 70), st.integers(1, 5), max_size=71), min_size=2, max_size=4

@@ -8,7 +8,6 @@ So whatever a killed keeper had begun, the next one writes again, and nothing is
 from __future__ import annotations
 
 import math
-from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otelmon.ledger import layout, ring
@@ -53,7 +52,11 @@ class Span(NamedTuple):
 
 
 class Past:
-    """What is remembered up to one publication; each part is read when it is first asked for."""
+    """What is remembered up to one publication.
+
+    Each part is read when it is asked for and not kept: with many routes, or at an interval of a
+    second, that would be megabytes in each process.
+    """
 
     def __init__(self, segment: Segment, number: int) -> None:
         """Look at nothing yet."""
@@ -62,14 +65,14 @@ class Past:
         self.shown: Shown | None = None
         """What was worked out of it; see `windows.shown`"""
 
-    @cached_property
+    @property
     def points(self) -> Sequence[Point]:
         """Return the history, oldest first."""
         records = ring.read(self._segment, layout.HISTORY, upto=self.number)
         found = (history.decode(each.monotonic, each.payload) for each in records)
         return history.recent([point for point in found if point is not None])
 
-    @cached_property
+    @property
     def newest(self) -> Snapshot | None:
         """Return the snapshot of the publication, or of the last one that has any."""
         known = (each for each in ring.stamps(self._segment, layout.MINUTE))
@@ -77,7 +80,7 @@ class Past:
         found = (_snapshot(self._segment, layout.MINUTE, place) for _, _, place in upto)
         return next((each for each in found if each is not None), None)
 
-    @cached_property
+    @property
     def spans(self) -> Mapping[int, Span | None]:
         """Return the windows by their seconds; None where there are no two ends yet."""
         after = self.newest

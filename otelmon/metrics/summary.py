@@ -77,3 +77,5 @@ class Shown(NamedTuple):
     windows: Mapping[str, Mapping[str, Any]]
     routes: Sequence[Mapping[str, Any]] | None
     queue_p95: float | None  # ms
+    until: int | None = None
+    """Monotonic ns of their end; None if there is nothing to show"""

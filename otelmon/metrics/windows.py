@@ -124,27 +124,27 @@ def shown(past: Past | None, reading: Reading | None, published: Published | Non
     They are worked out once for each publication. *reading* is not older than *past*, so that it
     knows all routes.
     """
-    if past is None or reading is None or _is_late(past, reading, published):
+    if past is None or reading is None or published is None:
         return _NOTHING
-    if past.shown is None:
-        spans = past.spans
-        past.shown = Shown(
-            {str(seconds): overall(each).shown() for seconds, each in spans.items()},
-            routes(spans, reading.series),
-            rounded(queue_p95(spans[60])),
-        )
-    found: Shown = past.shown
-    return found
+    found = past.shown
+    if found is None:
+        found = past.shown = _worked_out(past, reading)
+    late = (
+        found.until is None
+        or figures.is_stale(reading, published)
+        or figures.is_late(reading.monotonic - found.until, published.interval)
+    )
+    return _NOTHING if late else found
+
+
+def _worked_out(past: Past, reading: Reading) -> Shown:
+    spans = past.spans
+    return Shown(
+        {str(seconds): overall(each).shown() for seconds, each in spans.items()},
+        routes(spans, reading.series),
+        rounded(queue_p95(spans[60])),
+        next((each.after.monotonic for each in spans.values() if each is not None), None),
+    )
 
 
 _NOTHING: Final = Shown({str(seconds): UNKNOWN.shown() for seconds in RINGS}, None, None)
-
-
-def _is_late(past: Past, reading: Reading, published: Published | None) -> bool:
-    newest = past.newest
-    return (
-        newest is None
-        or published is None
-        or figures.is_stale(reading, published)
-        or figures.is_late(reading.monotonic - newest.monotonic, published.interval)
-    )
