@@ -175,6 +175,8 @@ class FakeSource:
 
     def past(self) -> Past | None:
         """Return what was set."""
+        if isinstance(self.counted, BaseException):
+            raise self.counted
         return self.kept
 
     def draining(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 from otelmon import board
 from otelmon.ledger import layout
 from otelmon.ledger.segment import Segment
@@ -20,19 +22,22 @@ def test_a_publication_is_parsed_once() -> None:
     segment, seen = Segment(), Seen()
     board.publish(segment, published(keeper=1))
     first, past = seen.published(segment), seen.past(segment)
+    again = seen.past(segment)
 
     assert first is not None
     assert first.keeper == 1
     assert seen.published(segment) is first
-    assert seen.past(segment) is past
+    assert past is not None
+    assert again is not None
+    assert again.memo is past.memo
     board.publish(segment, published(keeper=2))
     second = seen.published(segment)
     assert second is not None
     assert second.keeper == 2
     found = seen.past(segment)
-    assert found is not past
     assert found is not None
     assert found.number == 2
+    assert found.memo is not past.memo
 
 
 def test_another_memory_has_another_board() -> None:
@@ -46,7 +51,7 @@ def test_another_memory_has_another_board() -> None:
         assert found.keeper == keeper
         past = seen.past(segment)
         assert past is not None
-        assert past is seen.past(segment)
+        assert past.number == 1
 
 
 def test_a_board_that_cannot_be_read_is_asked_for_again() -> None:
@@ -58,3 +63,15 @@ def test_a_board_that_cannot_be_read_is_asked_for_again() -> None:
     assert seen.published(segment) is None
     segment.board[at] ^= 0xFF
     assert seen.published(segment) is not None
+
+
+def test_it_holds_on_to_no_memory() -> None:
+    """A ledger that was closed goes, although its board was seen."""
+    segment, seen = Segment(), Seen()
+    board.publish(segment, published())
+    assert seen.published(segment) is not None
+    assert seen.past(segment) is not None
+    gone = weakref.ref(segment)
+    del segment
+
+    assert gone() is None

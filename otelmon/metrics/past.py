@@ -51,6 +51,15 @@ class Span(NamedTuple):
         return (self.after.monotonic - self.before.monotonic) / _SECOND
 
 
+class Memo:
+    """What was worked out of the past, which holds on to no memory of the ledger."""
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self.shown: Shown | None = None
+        """See `windows.shown`"""
+
+
 class Past:
     """What is remembered up to one publication.
 
@@ -58,12 +67,11 @@ class Past:
     second, that would be megabytes in each process.
     """
 
-    def __init__(self, segment: Segment, number: int) -> None:
+    def __init__(self, segment: Segment, number: int, memo: Memo | None = None) -> None:
         """Look at nothing yet."""
         self._segment = segment
         self.number = number
-        self.shown: Shown | None = None
-        """What was worked out of it; see `windows.shown`"""
+        self.memo = Memo() if memo is None else memo
 
     @property
     def points(self) -> Sequence[Point]:

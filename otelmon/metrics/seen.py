@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import weakref
+from typing import TYPE_CHECKING, NamedTuple
 
 from otelmon import board
-from otelmon.metrics.past import Past
+from otelmon.metrics.past import Memo, Past
 
 
 if TYPE_CHECKING:
@@ -13,32 +14,42 @@ if TYPE_CHECKING:
     from otelmon.ledger.segment import Segment
 
 
+class _Publication(NamedTuple):
+    # Weakly: a memory that is given up is to go, with the file's descriptors that its maps hold.
+    segment: weakref.ref[Segment]
+    number: int
+    published: Published | None
+    memo: Memo
+
+    def is_newest(self, segment: Segment) -> bool:
+        """Tell whether it is still what the board of *segment* says."""
+        return self.segment() is segment and self.number == board.newest(segment)
+
+
 class Seen:
     """Threads may ask it together: at the worst two of them parse the same."""
 
     def __init__(self) -> None:
         """Have seen nothing."""
-        self._published: tuple[Segment, int, Published] | None = None
-        self._past: tuple[Segment, Past] | None = None
+        self._last: _Publication | None = None
 
     def published(self, segment: Segment) -> Published | None:
         """Return the newest state of the board; None before the first."""
-        seen, number = self._published, board.newest(segment)
-        if seen is not None and seen[0] is segment and seen[1] == number:
-            return seen[2]
-        found = board.read(segment)
-        # If the number has moved on meanwhile, the next one to ask parses again.
-        if found is not None:
-            self._published = (segment, number, found)
-        return found
+        return self._newest(segment).published
 
     def past(self, segment: Segment) -> Past | None:
         """Return what was remembered up to the newest state of the board."""
-        seen, number = self._past, board.newest(segment)
-        if seen is not None and seen[0] is segment and seen[1].number == number:
-            return seen[1]
-        if not number:
-            return None
-        past = Past(segment, number)
-        self._past = (segment, past)
-        return past
+        last = self._newest(segment)
+        return Past(segment, last.number, last.memo) if last.number else None
+
+    def _newest(self, segment: Segment) -> _Publication:
+        last = self._last
+        if last is not None and last.is_newest(segment):
+            return last
+        # Before it is read: if it has moved on meanwhile, the next one to ask reads again.
+        number = board.newest(segment)
+        found = board.read(segment)
+        last = _Publication(weakref.ref(segment), number, found, Memo())
+        if found is not None:
+            self._last = last
+        return last

@@ -126,9 +126,9 @@ def shown(past: Past | None, reading: Reading | None, published: Published | Non
     """
     if past is None or reading is None or published is None:
         return _NOTHING
-    found = past.shown
+    found = past.memo.shown
     if found is None:
-        found = past.shown = _worked_out(past, reading)
+        found = past.memo.shown = _worked_out(past, reading)
     late = (
         found.until is None
         or figures.is_stale(reading, published)
