@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -54,14 +54,24 @@ class Group:
     version: int
     path: tuple[Path, ...]
     """Its own directory first, the mount point last"""
+    _heard: dict[tuple[str, int], str | None] = field(default_factory=dict, compare=False)
 
     def text(self, name: str, level: int = 0) -> str | None:
-        """Return what a file says; None without such a file or level.
+        """Return what a file says, as it was first read in this round; None without such a file.
 
         Raises:
             OSError: it is there and cannot be read.
         """
-        return text(self.path[level] / name) if level < len(self.path) else None
+        if level >= len(self.path):
+            return None
+        key = name, level
+        if key not in self._heard:
+            self._heard[key] = text(self.path[level] / name)
+        return self._heard[key]
+
+    def renew(self) -> None:
+        """Begin a round, in which every file is read anew, and once."""
+        self._heard.clear()
 
     def count(self, name: str, level: int = 0) -> int | None:
         """Return the one number that a file holds."""
@@ -95,13 +105,16 @@ class Cgroups:
         self._groups: dict[str, Group | None] = {}
 
     def renew(self) -> None:
-        """Find out whether the process was moved; to do so once in a round is enough."""
+        """Begin a round: find out whether the process was moved, and forget what the files said."""
         said = text(self._root / "proc/self/cgroup")
         if said != self._said:
             self._memberships = memberships(said or "")
             self._mounts = list(mounts(text(self._root / "proc/self/mountinfo") or ""))
             self._groups = {}
             self._said = said
+        for group in self._groups.values():
+            if group is not None:
+                group.renew()
 
     def group(self, controller: str) -> Group | None:
         """Return the group that has the *controller*; None where it is the whole machine's."""

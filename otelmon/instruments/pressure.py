@@ -53,7 +53,8 @@ class Pressure:
         group = self._cgroups.group(UNIFIED)
         if group is None:
             return {}
-        said = {resource: group.text(f"{resource}.pressure") for resource in RESOURCES}
+        own = group.path[0]
+        said = {resource: text(own / f"{resource}.pressure") for resource in RESOURCES}
         return _row("container_pressure", said)
 
 

@@ -85,7 +85,11 @@ class HostMeter:
         self._reader = InMemoryMetricReader()
         self._provider = _provider(self._reader)
         meter = self._provider.get_meter(_SCOPE)
-        for source in (cpu, *others, *([] if container is None else [container])):
+        sources: list[Source] = [cpu, *others]
+        if container is not None:
+            # Before others, which ask its groups in the round that it begins.
+            sources.insert(0, container)
+        for source in sources:
             source.bind(meter)
 
     @classmethod
