@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -106,6 +108,29 @@ def test_what_the_kernel_does_not_have_is_absent(tmp_path: Path) -> None:
     assert cgroup.text(tmp_path / "file" / "below") is None
     with pytest.raises(IsADirectoryError):
         cgroup.text(tmp_path)
+
+
+class Refusing:
+    """A path that is there, and of which the kernel says something else than its words."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def read_bytes(self) -> bytes:
+        raise OSError(self._number, os.strerror(self._number))
+
+
+@pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.ENODEV, errno.ENOENT])
+def test_what_is_switched_off_is_absent(number: int) -> None:
+    """As pressure can be, or a group that was removed at this moment."""
+    assert cgroup.text(Refusing(number)) is None
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
+def test_what_cannot_be_read_is_an_error(number: int) -> None:
+    """Something that is there is not taken for absent."""
+    with pytest.raises(OSError, match=os.strerror(number)):
+        cgroup.text(Refusing(number))
 
 
 @given(st.binary(max_size=300), st.binary(max_size=300))

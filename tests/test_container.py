@@ -12,7 +12,7 @@ from opentelemetry.semconv._incubating.metrics import container_metrics
 from otelmon.instruments.figures import CONTAINER
 from otelmon.metrics.host import HostExporter
 from otelmon.metrics.rows import of_host
-from tests.cgroups import MIB, plant
+from tests.cgroups import MIB, mounted, plant
 from tests.container_site import GIB, HYBRID, V1, V1_LATER, V2, V2_LATER, Site, system_of
 from tests.endpoints import ops
 from tests.sources import ask, published
@@ -197,6 +197,44 @@ def test_a_limit_of_the_group_above_is_set_against_that_groups_use(tmp_path: Pat
     assert (site.system["cpu_count"], site.system["cpu_percent"]) == (2, 95.0)
     assert site.system["memory_percent"] == 90.0
     assert site.system["memory_used"] == 360 * MIB
+
+
+def test_trees_of_version_1_that_differ_are_not_mixed(tmp_path: Path) -> None:
+    """A quota of a group that does not stand in the tree of the CPU time has no share."""
+    tree = {
+        "proc/self/cgroup": "2:cpu:/pod/app\n1:cpuacct:/app\n",
+        "proc/self/mountinfo": mounted(
+            ("/sys/fs/cgroup/cpu", "/", "cpu"), ("/sys/fs/cgroup/cpuacct", "/", "cpuacct")
+        ),
+        "sys/fs/cgroup/cpu/pod/cpu.cfs_quota_us": "100000\n",
+        "sys/fs/cgroup/cpu/pod/cpu.cfs_period_us": "100000\n",
+        "sys/fs/cgroup/cpu/pod/app/cpu.cfs_quota_us": "-1\n",
+        "sys/fs/cgroup/cpu/pod/app/cpu.cfs_period_us": "100000\n",
+        "sys/fs/cgroup/cpuacct/app/cpuacct.usage": "12000000000\n",
+    }
+    site = Site(tmp_path, tree)
+    site.collect(after=10.0)
+    assert (site.system["cpu_count"], site.system["cpu_percent"]) == (1, None)
+    assert site.system["source"]["cpu"] == "container"
+
+
+@pytest.mark.parametrize("words", ["50000\n", "0 100000\n", "50000 0\n", "-1 100000\n", "1 2 3\n"])
+def test_a_quota_of_another_form_is_no_limit(tmp_path: Path, words: str) -> None:
+    """It is reported, and the CPU is the host's: both its number and its share."""
+    site = Site(tmp_path, V2 | {"sys/fs/cgroup/pod/app/cpu.max": words})
+    site.collect(V2_LATER, after=10.0)
+    assert (site.system["cpu_count"], site.system["cpu_percent"]) == (8, 100.0)
+    assert "container_cpu_limit" in [kind for kind, _ in site.reports.heard]
+
+
+def test_what_is_used_beyond_a_limit_is_all_of_it(tmp_path: Path) -> None:
+    """Time that was saved up, and a limit that was lowered below the use: 100 %, and nothing left."""
+    app = "sys/fs/cgroup/pod/app"
+    site = Site(tmp_path, V2 | {f"{app}/memory.max": f"{40 * MIB}\n"})
+    site.collect({f"{app}/cpu.stat": "usage_usec 18000000\n"}, after=10.0)
+    assert (site.system["cpu_percent"], site.system["memory_percent"]) == (100.0, 100.0)
+    assert site.system["memory_available"] == 0
+    assert site.part("cpu")["usage"] == 0.6
 
 
 def test_a_limit_whose_use_is_not_known_is_never_paired_with_the_hosts(tmp_path: Path) -> None:

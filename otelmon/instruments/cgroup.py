@@ -11,7 +11,7 @@ import errno
 import re
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 
 if TYPE_CHECKING:
@@ -204,7 +204,14 @@ def relative(member: str, root: str) -> str | None:
     return str(path.relative_to(above)) if path.is_relative_to(above) else "."
 
 
-def text(path: Path) -> str | None:
+class Readable(Protocol):
+    """What is asked of a path."""
+
+    def read_bytes(self) -> bytes:
+        """Return all that it holds."""
+
+
+def text(path: Readable) -> str | None:
     """Return what a file says; None if there is none or it has nothing to say."""
     try:
         return path.read_bytes().decode("utf-8", "surrogateescape")
