@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 
 ROOT = Path(__file__).parent.parent
+_PROMOTED = "Master has been promoted."
 _LISTENING = re.compile(r"Listening at: http://127\.0\.0\.1:(\d+)")
 
 
@@ -271,9 +272,12 @@ class Gunicorn:
         """End the *old* arbiter once its successor has workers; these are the old one's *workers*."""
         assert until(lambda: self._successor(old, workers) is not None, 20), self.log
         self._arbiter = self._successor(old, workers)
+        promotions = self.log.count(_PROMOTED)
         old.send_signal(signal.SIGQUIT)
         assert self._process is not None
         self._process.wait(20)
+        # Before it has noticed that its parent is gone, it refuses a next upgrade.
+        assert until(lambda: self.log.count(_PROMOTED) > promotions, 20), self.log
 
     def _successor(
         self, old: psutil.Process, workers: Container[psutil.Process]
