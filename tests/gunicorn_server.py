@@ -61,7 +61,7 @@ def ask(
     method: str = "GET",
     headers: Mapping[str, str] | None = None,
     body: bytes | None = None,
-    timeout: float = 10.0,
+    timeout: float = 60.0,
 ) -> Answer:
     """Send one request on a connection of its own."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
@@ -212,7 +212,7 @@ class Gunicorn:
     def try_ops(self, path: str) -> Answer | None:
         """Ask the metrics port, which for a moment nobody may serve."""
         with contextlib.suppress(OSError, http.client.HTTPException):
-            return self.ops(path)
+            return self.ops(path, timeout=10)
         return None
 
     def workers(self) -> list[psutil.Process]:

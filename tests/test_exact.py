@@ -68,7 +68,7 @@ def test_every_worker_and_the_port_say_exactly_what_was_served(
     with Gunicorn(tmp_path, worker_class=worker_class, preload=preload, args=threads) as server:
         server.wait_for_workers()
         served = spread(server, REQUESTS)
-        assert until(lambda: in_flight(server) == 0, 1)
+        assert until(lambda: in_flight(server) == 0)
 
         answered, figures = scrape_all(server, each=5, port=20)
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def until(condition: Callable[[], object], seconds: float = 10.0, every: float = 0.01) -> bool:
+def until(condition: Callable[[], object], seconds: float = 30.0, every: float = 0.01) -> bool:
     """Ask *condition* again and again until it holds or *seconds* are over; return if it held."""
     deadline = time.monotonic() + seconds
     pause = threading.Event()
