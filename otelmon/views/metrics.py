@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from otelmon.metrics import figures, windows
-from otelmon.views import own
+from otelmon.views import own, pools, queries
 from otelmon.views.measured import measured
 from otelmon.views.response import as_json
 
@@ -32,6 +32,8 @@ def metrics(source: Source, _environ: WSGIEnvironment) -> Response:
             "windows": recent.windows,
             "routes": recent.routes,
             "workers": figures.workers(reading, published),
+            "pools": pools.shown(reading),
+            "queries": queries.shown(reading),
             "saturation": figures.saturation(reading, published, recent.queue_p95),
             "metrics": measured(reading),
             "alerts": [],
