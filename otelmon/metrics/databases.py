@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from otelmon.instruments.databases.levels import COUNT, SCOPE, STATE
-from otelmon.ledger.reader import of_instrument, together
+from otelmon.ledger.reader import of_instrument
 from otelmon.metrics.quantiles import quantile
 
 
@@ -24,8 +24,7 @@ def in_use(reading: Reading) -> int | None:
     found = None
     for series in of_instrument(reading.series, COUNT):
         if (STATE, "used") in series.attributes:
-            figure = together(series, reading.values, reading.recent)
-            found = (found or 0) + int(figure or 0)
+            found = (found or 0) + int(sum(reading.values.get(series.base, {}).values()))
     return found
 
 

@@ -1,7 +1,8 @@
-"""Figures that go up and down with a process, said whole: the instance's is the sum of the live ones.
+"""Figures that go up and down with a process, said whole, and shown for each live one.
 
-An up-down counter that is added to would drift for good where two threads, or a garbage collection
-in the middle of one, cross; what is said whole is right again at the next word.
+Each: that one worker waits for connections while others have plenty is no figure of all together.
+Whole: an up-down counter that is added to would drift for good where two threads, or a garbage
+collection in the middle of one, cross; what is said whole is right again at the next word.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ STATE: Final = "db.client.connection.state"
 
 
 def _level(name: str, unit: str, description: str) -> Instrument:
-    return Instrument(name, "up_down_counter", unit, description, (), None, SCOPE)
+    return Instrument(name, "up_down_counter", unit, description, (), None, SCOPE, "worker")
 
 
 COUNT: Final = _level("db.client.connection.count", "{connection}", "Connections, by what they do.")
 MAX: Final = _level(
-    "db.client.connection.max", "{connection}", "Connections that all pools together may open."
+    "db.client.connection.max", "{connection}", "Connections that its pools may open."
 )
 IDLE_MAX: Final = _level(
     "db.client.connection.idle.max", "{connection}", "Idle connections that are kept open."
