@@ -118,7 +118,7 @@ class RequestQueries:
     def add(self, took: int, statement: Statement) -> None:
         """Count a query of *took* ns in this context."""
         tally = _current.get()
-        if tally is None:
+        if tally is None or not self.on:
             tally = Tally()
             _current.set(tally)
             self.on = self._wanted
