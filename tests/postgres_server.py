@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import psycopg
 
 from tests.gunicorn_server import free_port
+from tests.leftovers import OWNER
 from tests.waiting import until
 
 
@@ -83,11 +84,14 @@ class Postgres:
         return str(self._directory / "data")
 
     def _run(self, program: str, *arguments: str) -> None:
+        # Its processes come and go with what connects to it, and are ended here: no test leaves them.
+        env = {key: value for key, value in os.environ.items() if key != OWNER}  # noqa: TID251 - as a child needs
         with (self._directory / "setup.log").open("ab") as log:
             subprocess.run(
                 [*self._drop, str(self._binaries / program), *arguments],
                 check=True,
                 cwd="/",
+                env=env,
                 stdout=log,
                 stderr=log,
             )
@@ -117,7 +121,9 @@ class Postgres:
         """Let them go on."""
         with contextlib.suppress(FileNotFoundError):
             for pid in self._pids:
-                os.kill(pid, signal.SIGCONT)
+                # What has waited to end does so at once.
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
 
     # -- what it says ------------------------------------------------------------------------------
 
@@ -135,8 +141,12 @@ class Postgres:
         return f"postgresql+psycopg://{USER}@127.0.0.1:{port or self.port}/{name}?{query}"
 
     def connections(self, name: str) -> int:
-        """Return how many there are to a database."""
-        found = self.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = %s", name)
+        """Return how many there are to a database, the tests' own left out."""
+        found = self.execute(
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = %s AND application_name <> 'tests'",
+            name,
+        )
         return int(found[0][0])
 
     def queries(self, name: str, like: str) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import Engine, create_engine, event, exc, text
-from sqlalchemy.pool import NullPool, QueuePool, StaticPool
+from sqlalchemy.pool import NullPool, Pool, QueuePool, StaticPool
 
 from otelmon import faults
 from otelmon.instruments.databases.pools import Named
@@ -178,7 +178,7 @@ def test_a_disposed_engine_holds_nothing(seen: Databases, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("kind", [NullPool, StaticPool])
 def test_other_pools_tell_what_they_have_in_use(
-    seen: Databases, tmp_path: Path, kind: Any
+    seen: Databases, tmp_path: Path, kind: type[Pool]
 ) -> None:
     """Pools without a queue have connections in use too, and no limit that is made up."""
     shop = engine(tmp_path, poolclass=kind)
@@ -227,7 +227,9 @@ def test_names_tell_nothing_secret(seen: Databases, tmp_path: Path) -> None:
     for options in ({}, {"pool_logging_name": "replica of {shop}"}):
         path = f"sqlite:///file:{tmp_path}/pass word/a b.db?mode=rwc&uri=true&key=secret"
         create_engine(path, **options).connect().close()
-    names = {pool for (pool,) in seen.by("db.client.connection.max", "db.client.connection.pool.name")}
+    names = {
+        pool for (pool,) in seen.by("db.client.connection.max", "db.client.connection.pool.name")
+    }
     assert names == {"sqlite/a_b.db", "replica_of__shop_"}
 
 
@@ -248,7 +250,7 @@ def test_other_listeners_are_asked_as_ever(seen: Databases, tmp_path: Path) -> N
     def looks(_cursor: object, statement: str, *_: object) -> None:
         asked.append(statement)
 
-    def does(cursor: Any, statement: str, parameters: Any, _context: object) -> bool:
+    def does(cursor: Any, statement: str, parameters: Any, _context: object) -> bool:  # noqa: ANN401 - a driver's
         cursor.execute(statement.replace("41", "42"), parameters)
         return True
 

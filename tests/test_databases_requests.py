@@ -91,7 +91,9 @@ def test_repeated_statements_are_told(seen: Databases, shop: Engine) -> None:
     site.get(1, 10)
     site.get(61)
     site.get(61)
-    repeated = {each["statement"]: each["requests"] for each in seen.routes()["/orders"]["repeated"]}
+    repeated = {
+        each["statement"]: each["requests"] for each in seen.routes()["/orders"]["repeated"]
+    }
     assert repeated == {"SELECT ? AS a1": 1, "SELECT ? AS a0": 2}
     (row,) = seen.rows("otelmon.http.server.query.repeats")
     over = sum(row.buckets[row.instrument.bounds.index(9.0) + 1 :])
@@ -150,7 +152,9 @@ def test_our_failures_are_nobody_elses(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(Queries, "of", lambda *_: System(Queries(seen.provider.get_meter("x")), "x"))
+    monkeypatch.setattr(
+        Queries, "of", lambda *_: System(Queries(seen.provider.get_meter("x")), "x")
+    )
     monkeypatch.setattr("otelmon.instruments.databases.tally.Tally.add", broken)
     site = Site(seen, shop)
     site.get(3)
