@@ -155,7 +155,7 @@ def test_our_failures_are_nobody_elses(
     monkeypatch.setattr(
         Queries, "of", lambda *_: System(Queries(seen.provider.get_meter("x")), "x")
     )
-    monkeypatch.setattr("otelmon.instruments.databases.tally.Tally.add", broken)
+    monkeypatch.setattr("otelmon.instruments.databases.tally.RequestQueries.add", broken)
     site = Site(seen, shop)
     site.get(3)
     with shop.connect() as one, pytest.raises(exc.OperationalError):

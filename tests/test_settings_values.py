@@ -109,6 +109,10 @@ TABLE: Mapping[str, tuple[Mapping[str, object], list[str]]] = {
     "OTEL_EXPORTER_OTLP_PROTOCOL": ({"http/protobuf": "http/protobuf"}, ["tcp"]),
     "OTEL_METRIC_EXPORT_INTERVAL": INTERVALS,
     "OTEL_METRIC_EXPORT_TIMEOUT": INTERVALS,
+    "DATABASE_URL": (
+        {"postgresql+psycopg://u:p@h/shop": "postgresql+psycopg://u:p@h/shop"},
+        ["shop.db", "a b://c"],
+    ),
     "DB_POOL_SIZE": ({"0": 0, "5": 5}, ["-1", "many", "1.5"]),
     "DB_MAX_OVERFLOW": ({"-1": -1, "5": 5}, ["-2", "many"]),
     "DB_POOL_TIMEOUT": SECONDS,

@@ -280,10 +280,15 @@ def _executing(hooks: Hooks, name: str) -> Callable[..., bool | None]:
         system = hooks.systems.get(dialect.name) or hooks.system(dialect.name)
         if system is None:
             return None
-        others = len(listeners(dialect)) > 1
+        found = listeners(dialect)
+        try:
+            # As its length tells, at less than half the cost.
+            others = len(found.parent_listeners) + len(found.listeners) > 1
+        except AttributeError:
+            others = len(found) > 1
         began = monotonic_ns()
         try:
-            if not (others and _others(listeners(dialect), executing, cursor, statement, *more)):
+            if not (others and _others(found, executing, cursor, statement, *more)):
                 method(dialect)(cursor, statement, *more)
         except BaseException as error:
             system.fail(statement, monotonic_ns() - began, error)

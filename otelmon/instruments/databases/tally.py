@@ -47,17 +47,6 @@ class Tally:
         self.queries = self.nanoseconds = 0
         self.repeats: dict[Statement, int] = {}
 
-    def add(self, took: int, statement: Statement) -> None:
-        """Count a query of *took* ns."""
-        self.queries += 1
-        self.nanoseconds += took
-        repeats = self.repeats
-        if statement in repeats:
-            repeats[statement] += 1
-        elif len(repeats) < _MOST_TOLD_APART:
-            # What runs outside of all requests never begins anew.
-            repeats[statement] = 1
-
 
 _current: Final[ContextVar[Tally | None]] = ContextVar("otelmon_queries", default=None)
 
@@ -122,7 +111,14 @@ class RequestQueries:
             tally = Tally()
             _current.set(tally)
             self.on = self._wanted
-        tally.add(took, statement)
+        tally.queries += 1
+        tally.nanoseconds += took
+        repeats = tally.repeats
+        if statement in repeats:
+            repeats[statement] += 1
+        elif len(repeats) < _MOST_TOLD_APART:
+            # What runs outside of all requests never begins anew.
+            repeats[statement] = 1
 
     def end(self, route: Route) -> None:
         """Book what the request in this context has asked for, by its method and *route*."""
