@@ -143,7 +143,7 @@ GOOD = [(name, text, value) for name, (good, _) in TABLE.items() for text, value
 BAD = [(name, text) for name, (_, bad) in TABLE.items() for text in bad]
 STANDARD = ("OTEL_", "XDG_", "TMPDIR")
 HIDDEN = ("OTELMON_TOKEN", "ALERT_WEBHOOK_SECRET", "SESSION_SECRET")
-ADDRESSES = ("ALERT_WEBHOOK_URL", "ALERTMANAGER_URL", "REDIS_URL")
+ADDRESSES = ("ALERT_WEBHOOK_URL", "ALERTMANAGER_URL", "DATABASE_URL", "REDIS_URL")
 
 
 @pytest.fixture(autouse=True)

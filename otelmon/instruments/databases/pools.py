@@ -115,6 +115,10 @@ class Counted:
         """Return how many connections are open and not out."""
         return 0
 
+    def opens(self) -> bool:
+        """Tell if it may open connections; one that was replaced only takes back what is out."""
+        return True
+
 
 class Named:
     """The pools of one name in this process."""
@@ -174,7 +178,7 @@ class Named:
         """Say what all of them have and may have; whatever fails here is ours."""
         try:
             with self.lock:
-                pools = tuple(self._pools)
+                pools = [pool for pool in tuple(self._pools) if pool.opens()]
                 self._most.say(_added([pool.most for pool in pools]))
                 self._kept.say(_added([pool.kept for pool in pools]))
                 self._say()
@@ -201,11 +205,16 @@ class Named:
 
     def claim(self, pool: Counted) -> int:
         """Note that somebody wants a connection; return when that was (ns)."""
-        pool.claims += 1
-        if pool.most is not None and pool.claims > pool.most:
-            with self.lock:
+        with self.lock:
+            pool.claims += 1
+            if pool.most is not None and pool.claims > pool.most:
                 self._say()
         return monotonic_ns()
+
+    def unclaim(self, pool: Counted) -> None:
+        """Note that what was had is out already."""
+        with self.lock:
+            pool.claims = max(0, pool.claims - 1)
 
     def got(self, pool: Counted, began: int, created: int | None) -> int:
         """Note that it was had, a new one if it was *created* (ns); return when that was."""

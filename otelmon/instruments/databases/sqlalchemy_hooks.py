@@ -56,7 +56,8 @@ class Watched(Counted):
         """Count it under a name."""
         self.named = named
         self.look_at = 0
-        self.engine = weakref.ref(engine)
+        # One with other options is often gone with the statement, and shares the pool of this one.
+        self.engine = weakref.ref(getattr(engine, "_proxied", engine))
         self.used = False
         self._pool = weakref.ref(pool, self._gone)
         self.kept, self.most = _size(pool)
@@ -71,6 +72,11 @@ class Watched(Counted):
         """Return how many it keeps."""
         pool = self._pool()
         return 0 if pool is None or self._checkedin is None else self._checkedin(pool)
+
+    def opens(self) -> bool:
+        """Tell if it is still its engine's, which `dispose` gives another one."""
+        engine, pool = self.engine(), self._pool()
+        return engine is not None and pool is not None and engine.pool is pool
 
 
 def _size(pool: Any) -> tuple[int | None, int | None]:  # noqa: ANN401 - as above
@@ -182,7 +188,7 @@ class Hooks:
                 lease = info[_KEY] = Lease(watched)
             if lease.taken:
                 # A pool for each thread hands the same one out again, and takes it back once.
-                watched.claims -= 1
+                watched.named.unclaim(watched)
                 return
             lease.taken = watched.named.got(watched, began, info.pop(_CREATED, None))
             watched.used = True
