@@ -64,9 +64,16 @@ class Databases:
 
     def pool(self, name: str) -> dict[str, Any]:
         """Return what the JSON shows of a pool."""
-        (found,) = [each for each in pools.shown(self.reading()) if each["name"] == name]
+        (found,) = [
+            each
+            for each in pools.shown(databases.of_databases(self.reading()))
+            if each["name"] == name
+        ]
         return found
 
     def routes(self) -> dict[str, dict[str, Any]]:
         """Return what the JSON shows of requests, by route."""
-        return {each["route"]: each for each in queries.shown(self.reading())["routes"]}
+        return {
+            each["route"]: each
+            for each in queries.shown(databases.of_databases(self.reading()))["routes"]
+        }

@@ -228,7 +228,8 @@ def test_names_tell_nothing_secret(seen: Databases, tmp_path: Path) -> None:
         path = f"sqlite:///file:{tmp_path}/pass word/a b.db?mode=rwc&uri=true&key=secret"
         create_engine(path, **options).connect().close()
     names = {
-        pool for (pool,) in seen.by("db.client.connection.max", "db.client.connection.pool.name")
+        pool
+        for (pool,) in seen.by("db.client.connection.wait_time", "db.client.connection.pool.name")
     }
     assert names == {"sqlite/a_b.db", "replica_of__shop_"}
 

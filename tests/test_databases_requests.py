@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -12,6 +15,7 @@ from otelmon import faults, set_route
 from otelmon.instruments.databases.queries import Queries, System
 from otelmon.middleware.requests import RequestMetrics
 from tests.databases import Databases
+from tests.gunicorn_server import ROOT
 
 
 if TYPE_CHECKING:
@@ -163,3 +167,37 @@ def test_our_failures_are_nobody_elses(
     assert faults.seen()["database_query"].times == 4
     faults.forget()
     assert seen.reading().finished == 1
+
+
+GREEN = """
+import gevent.monkey
+gevent.monkey.patch_all()
+import gevent, json
+from sqlalchemy import create_engine, text
+from otelmon.instruments.databases.tally import QUERIES
+from tests.databases import Databases
+
+with Databases() as seen:
+    shop = create_engine("sqlite:///", pool_logging_name="green")
+    shop.connect().execute(text("SELECT 1"))
+
+    def request(number):
+        QUERIES.begin()
+        for _ in range(number):
+            with shop.connect() as one:
+                one.execute(text("SELECT 1"))
+            gevent.sleep(0)
+        QUERIES.end((("http.request.method", "GET"), ("http.route", f"/{number}")))
+
+    gevent.joinall([gevent.spawn(request, number) for number in (3, 5, 12)], raise_error=True)
+    print(json.dumps({route: each["queries"] for route, each in seen.routes().items()}))
+"""
+
+
+def test_requests_of_greenlets_are_told_apart() -> None:
+    """Requests that gevent runs in turns in one thread have their own queries each."""
+    told = subprocess.run(
+        [sys.executable, "-c", GREEN], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert told.returncode == 0, told.stderr
+    assert json.loads(told.stdout) == {"/3": 3, "/5": 5, "/12": 12}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import Engine, create_engine, exc, text
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from otelmon import faults
 from tests.databases import Databases
@@ -146,3 +148,26 @@ def test_a_refused_question_is_a_fault_of_ours(
         assert faults.seen()["database_limit"].times == 1
         assert seen.pool(NAME)["server_limit"] is None
         assert one.scalar(text("SELECT 2")) == 2
+
+
+def test_engines_of_asyncio_are_counted(postgres: Postgres, seen: Databases) -> None:
+    """Connections and queries of an asynchronous engine are counted as all others."""
+
+    async def work() -> None:
+        shop = create_async_engine(postgres.url("shop"), pool_size=1, max_overflow=1)
+
+        async def ask() -> None:
+            async with shop.connect() as one:
+                await one.execute(text("SELECT 1"))
+                used.append(seen.pool(NAME)["used"])
+
+        await asyncio.gather(*(ask() for _ in range(6)))
+        await shop.dispose()
+
+    used: list[int] = []
+    asyncio.run(work())
+    pool = seen.pool(NAME)
+    assert (pool["used"], pool["wait"]["count"], pool["use"]["count"]) == (0, 6, 6)
+    assert max(used) == 2
+    assert seen.provider.observe()
+    assert seen.operations()["SELECT", None] >= 6

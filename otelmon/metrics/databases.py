@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from otelmon.instruments.databases.levels import COUNT, SCOPE, STATE
 from otelmon.ledger.reader import of_instrument
+from otelmon.metrics import rows
 from otelmon.metrics.quantiles import quantile
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from otelmon.ledger.reader import Reading
     from otelmon.metrics.rows import Row
 
@@ -28,13 +27,12 @@ def in_use(reading: Reading) -> int | None:
     return found
 
 
-def of_databases(found: Iterator[Row]) -> dict[str, list[Row]]:
+def of_databases(reading: Reading | None) -> dict[str, list[Row]]:
     """Return the rows that are of databases, by instrument."""
-    rows: dict[str, list[Row]] = {}
-    for row in found:
-        if row.instrument.scope == SCOPE:
-            rows.setdefault(row.instrument.name, []).append(row)
-    return rows
+    found: dict[str, list[Row]] = {}
+    for row in () if reading is None else rows.of_ledger(reading, only=SCOPE):
+        found.setdefault(row.instrument.name, []).append(row)
+    return found
 
 
 def times(row: Row | None) -> dict[str, Any]:

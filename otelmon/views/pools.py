@@ -16,12 +16,10 @@ from otelmon.instruments.databases.levels import (
 )
 from otelmon.instruments.databases.limits import LIMIT
 from otelmon.instruments.databases.pools import REASON
-from otelmon.metrics import rows
-from otelmon.metrics.databases import of_databases, times
+from otelmon.metrics.databases import times
 
 
 if TYPE_CHECKING:
-    from otelmon.ledger.reader import Reading
     from otelmon.metrics.rows import Row
 
     Found = dict[str, list[Row]]
@@ -30,15 +28,12 @@ if TYPE_CHECKING:
 _INVALIDATIONS: Final = "otelmon.db.client.connection.invalidations"
 
 
-def shown(reading: Reading | None) -> list[dict[str, Any]]:
-    """Return every pool by its name.
+def shown(found: Found) -> list[dict[str, Any]]:
+    """Return every pool by its name, out of the rows of databases.
 
     `max` is what all live processes together may open, `server_limit` what the server allows to all
     of its clients; None where there is no limit, or none that is known.
     """
-    if reading is None:
-        return []
-    found = of_databases(rows.of_ledger(reading))
     by_pool: defaultdict[str, Found] = defaultdict(dict)
     for name, each in found.items():
         for row in each:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from otelmon.instruments.databases.queries import ERROR, OPERATION, SYSTEM
 from otelmon.instruments.databases.tally import QUERY_TEXT, REPEATED
-from otelmon.metrics import rows
-from otelmon.metrics.databases import of_databases, times
+from otelmon.metrics.databases import times
 from otelmon.metrics.quantiles import quantile
 
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from otelmon.ledger.instrument import Attribute
-    from otelmon.ledger.reader import Reading
     from otelmon.metrics.rows import Row
 
     Route = tuple[Attribute | None, Attribute | None]
@@ -26,9 +26,8 @@ _METHOD: Final = "http.request.method"
 _ROUTE: Final = "http.route"
 
 
-def shown(reading: Reading | None) -> dict[str, Any]:
-    """Return the operations, and the routes by the time that they spend in queries."""
-    found = {} if reading is None else of_databases(rows.of_ledger(reading))
+def shown(found: Mapping[str, list[Row]]) -> dict[str, Any]:
+    """Return operations, and routes by their time in queries, out of the rows of databases."""
     routes = [_route(route, its) for route, its in _by_route(found).items()]
     routes.sort(key=lambda each: -(each["seconds"] or 0.0))
     return {
@@ -48,7 +47,7 @@ def _operation(row: Row) -> dict[str, Any]:
     }
 
 
-def _by_route(found: dict[str, list[Row]]) -> dict[Route, dict[str, list[Row]]]:
+def _by_route(found: Mapping[str, list[Row]]) -> dict[Route, dict[str, list[Row]]]:
     by_route: defaultdict[Route, dict[str, list[Row]]] = defaultdict(dict)
     for name, each in found.items():
         if name.startswith("otelmon.http.server."):
