@@ -245,16 +245,20 @@ def monitor(
     if _instance is None:
         _instance = Instance(settings, _adopted(settings, views))
         _follow_forks()
-    observe_databases()
+    observe_databases(_instance.provider)
     routes.attach(app)
     monitored = Monitor(app, _instance)
     _instance.serving.watch()
     return monitored
 
 
-def observe_databases() -> None:
-    """Have this process's databases measured, as `monitor` does."""
-    provider = meter_provider()
+def observe_databases(provider: MeterProvider | None = None) -> None:
+    """Have this process's databases measured, as `monitor` does; by default on its own provider.
+
+    Raises:
+        ConfigError: as `monitor` does, where nothing was wrapped yet.
+    """
+    provider = provider or _provider or meter_provider()
     if not provider.silent:
         databases.observe_databases(provider, provider.ledger)
 

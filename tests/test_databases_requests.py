@@ -85,6 +85,7 @@ def test_queries_are_told_by_route(seen: Databases, shop: Engine) -> None:
     assert counts == {"/orders": (2, 6), "/report": (1, 4), "/none": (1, 0)}
     assert routes["/orders"]["seconds"] is not None
     assert routes["/none"]["seconds"] is None
+    assert (routes["/report"]["queries_per_request"], routes["/report"]["queries_p95"]) == (4.0, 5)
     assert all(each["repeated"] == [] for each in routes.values())
 
 

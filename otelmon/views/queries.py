@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -71,7 +72,8 @@ def _route(route: Route, found: dict[str, list[Row]]) -> dict[str, Any]:
         "requests": requests,
         "queries": 0 if counts is None else int(counts.value),
         "queries_per_request": round(counts.value / requests, 2) if counts and requests else None,
-        "queries_p95": None if p95 is None else round(p95, 2),
+        # Whole ones: between two bounds no query is a fraction.
+        "queries_p95": None if p95 is None else math.ceil(p95),
         "seconds": None if time is None else round(time.value, 3),
         "repeated": [
             {"statement": dict(row.attributes).get(QUERY_TEXT), "requests": int(row.value)}
