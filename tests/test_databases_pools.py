@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +81,9 @@ def test_an_exhausted_pool_is_exact(seen: Databases, tmp_path: Path) -> None:
     with ThreadPoolExecutor(3) as waiters:
         waiting = [waiters.submit(lambda: shop.connect().close()) for _ in range(3)]
         assert until(lambda: state(seen) == (2, 0, 3), 30)
+        told = time.monotonic()
+        assert until(lambda: time.monotonic() - told > 0.05)
+        waited = time.monotonic() - told
         for each in held:
             each.close()
         for one in waiting:
@@ -87,6 +91,8 @@ def test_an_exhausted_pool_is_exact(seen: Databases, tmp_path: Path) -> None:
     assert until(lambda: state(seen) == (0, 1, 0), 30)
     pool = seen.pool("sqlite/shop.db")
     assert (pool["wait"]["count"], pool["timeouts"], pool["errors"]) == (5, 0, 0)
+    (row,) = seen.rows("db.client.connection.wait_time")
+    assert row.value >= 3 * waited
     shop.dispose()
 
 

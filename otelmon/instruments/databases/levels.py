@@ -62,12 +62,12 @@ class Level:
     def say(self, figure: int | None) -> None:
         """Say this process's figure; None where it has none any more."""
         pen = self._ledger.pen
+        if figure == self._said and pen is self._pen:
+            return
         if pen is None or pen is not self._pen:
             if figure is None or not self._place():
                 return
-        elif figure == self._said:
-            return
-        pen = self._pen
+            pen = self._pen
         assert pen is not None
         # The second lane tells that the first one is in use; both are zero again with the process.
         pen.values[self._lane] = figure or 0.0

@@ -131,7 +131,8 @@ class Named:
         self.use = bound(of.use, self.attributes)
         self.create = bound(of.create, self.attributes)
         self.of = of
-        self._pools: set[Counted] = set()
+        # Replaced and never changed: a garbage collection may remove one while they are looked at.
+        self.pools: tuple[Counted, ...] = ()
         self._used, self._idle, self._pending, self._over, self._most, self._kept = (
             Level(of.ledger, instrument, {**self.attributes, **more})
             for instrument, more in (
@@ -145,12 +146,6 @@ class Named:
         )
         self._renew_lock()
 
-    @property
-    def pools(self) -> tuple[Counted, ...]:
-        """Return those that are counted now."""
-        with self.lock:
-            return tuple(self._pools)
-
     def _renew_lock(self) -> None:
         # Re-entrant: a garbage collection may return a connection while another one is counted. Of
         # the kind that threads have, also under gevent: nothing is waited for while it is held.
@@ -159,26 +154,26 @@ class Named:
     def add(self, pool: Counted) -> None:
         """Count *pool* too."""
         with self.lock:
-            self._pools.add(pool)
+            self.pools = (*self.pools, pool)
         self.refresh()
 
     def remove(self, pool: Counted) -> None:
         """Count it no longer."""
         with self.lock:
-            self._pools.discard(pool)
+            self.pools = tuple(each for each in self.pools if each is not pool)
         self.refresh()
 
     def forget(self) -> None:
         """Be as new in a forked child."""
         self._renew_lock()
-        for pool in tuple(self._pools):
+        for pool in self.pools:
             pool.claims = pool.out = 0
 
     def refresh(self) -> None:
         """Say what all of them have and may have; whatever fails here is ours."""
         try:
             with self.lock:
-                pools = [pool for pool in tuple(self._pools) if pool.opens()]
+                pools = [pool for pool in self.pools if pool.opens()]
                 self._most.say(_added([pool.most for pool in pools]))
                 self._kept.say(_added([pool.kept for pool in pools]))
                 self._say()
@@ -188,7 +183,7 @@ class Named:
     def _say(self) -> None:
         """Say what changes with every connection; to be called with the lock."""
         used = idle = pending = over = 0
-        for pool in tuple(self._pools):
+        for pool in self.pools:
             resting = pool.idle()
             used += pool.out
             idle += resting
