@@ -41,7 +41,8 @@ def postgres() -> Iterator[Postgres]:
 def site(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gunicorn]:
     env = {"DATABASE_PORT": str(postgres.port), "CONN_MAX_AGE": "600", "MONITORING_INTERVAL": "1"}
     app = "tests.apps.django_database:observed()"
-    with Gunicorn(tmp_path_factory.mktemp("site"), app=app, env=env) as server:
+    where = tmp_path_factory.mktemp("site")
+    with Gunicorn(where, app=app, env=env, preload=True) as server:
         server.wait_for_workers(seconds=60)
         yield server
 
