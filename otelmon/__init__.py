@@ -7,6 +7,7 @@ app = monitor(app)
 
 from __future__ import annotations
 
+from otelmon.engines import create_engine, engine_options
 from otelmon.errors import ConfigError, LedgerError, OtelmonError
 from otelmon.metrics.api.view import View
 from otelmon.middleware.requests import RequestMetrics
@@ -24,6 +25,8 @@ __all__ = [
     "RequestMetrics",
     "Settings",
     "View",
+    "create_engine",
+    "engine_options",
     "meter_provider",
     "metrics_data",
     "monitor",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from otelmon.settings import Settings
 
 
-# Read by parts that this version does not have, so whoever sets one of them waits for nothing.
+# Read by parts that are not always in use: whoever sets one of them may wait for nothing.
 _IDLE: Final = (
     "DB_POOL_SIZE",
     "DB_MAX_OVERFLOW",
@@ -24,6 +24,14 @@ _IDLE: Final = (
     "DB_POOL_PRE_PING",
     "MAX_CONTENT_LENGTH",
 )
+
+
+_read: set[str] = set()
+
+
+def reads(*names: str) -> None:
+    """Note that a part of otelmon that is in use in this process reads these variables."""
+    _read.update(names)
 
 
 class Log(Protocol):
@@ -59,7 +67,7 @@ def announce(
             path,
             path.removeprefix(settings.prefix),
         )
-    idle = [name for name in _IDLE if name in settings.owned]
+    idle = [name for name in _IDLE if name in settings.owned and name not in _read]
     if idle:
         log.warning(
             "%s: set, but no part of otelmon that is in use reads it. Unset it, unless the "

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from otelmon import faults
 from otelmon.announcement import announce
+from otelmon.instruments.databases import observing as databases
 from otelmon.keeper import Keeper
 from otelmon.ledger.ledger import Ledger
 from otelmon.metrics import rows
@@ -244,10 +245,22 @@ def monitor(
     if _instance is None:
         _instance = Instance(settings, _adopted(settings, views))
         _follow_forks()
+    observe_databases(_instance.provider)
     routes.attach(app)
     monitored = Monitor(app, _instance)
     _instance.serving.watch()
     return monitored
+
+
+def observe_databases(provider: MeterProvider | None = None) -> None:
+    """Have this process's databases measured, as `monitor` does; by default on its own provider.
+
+    Raises:
+        ConfigError: as `monitor` does, where nothing was wrapped yet.
+    """
+    provider = provider or _provider or meter_provider()
+    if not provider.silent:
+        databases.observe_databases(provider, provider.ledger)
 
 
 def settings_in_use() -> Settings | None:
@@ -266,4 +279,5 @@ def _leave(instance: Instance, app: WSGIApplication) -> None:
     instance.apps.remove(app)
     if not instance.apps:
         instance.serving.end()
+        databases.rest()
         _instance = None

@@ -109,6 +109,10 @@ TABLE: Mapping[str, tuple[Mapping[str, object], list[str]]] = {
     "OTEL_EXPORTER_OTLP_PROTOCOL": ({"http/protobuf": "http/protobuf"}, ["tcp"]),
     "OTEL_METRIC_EXPORT_INTERVAL": INTERVALS,
     "OTEL_METRIC_EXPORT_TIMEOUT": INTERVALS,
+    "DATABASE_URL": (
+        {"postgresql+psycopg://u:p@h/shop": "postgresql+psycopg://u:p@h/shop"},
+        ["shop.db", "a b://c"],
+    ),
     "DB_POOL_SIZE": ({"0": 0, "5": 5}, ["-1", "many", "1.5"]),
     "DB_MAX_OVERFLOW": ({"-1": -1, "5": 5}, ["-2", "many"]),
     "DB_POOL_TIMEOUT": SECONDS,
@@ -139,7 +143,7 @@ GOOD = [(name, text, value) for name, (good, _) in TABLE.items() for text, value
 BAD = [(name, text) for name, (_, bad) in TABLE.items() for text in bad]
 STANDARD = ("OTEL_", "XDG_", "TMPDIR")
 HIDDEN = ("OTELMON_TOKEN", "ALERT_WEBHOOK_SECRET", "SESSION_SECRET")
-ADDRESSES = ("ALERT_WEBHOOK_URL", "ALERTMANAGER_URL", "REDIS_URL")
+ADDRESSES = ("ALERT_WEBHOOK_URL", "ALERTMANAGER_URL", "DATABASE_URL", "REDIS_URL")
 
 
 @pytest.fixture(autouse=True)

@@ -30,11 +30,15 @@ ENV = ROOT / ".venv"
 PYTHON = ENV / "bin" / "python"
 UV = ROOT / "requirements" / "uv.txt"
 BUILT = ROOT / "requirements" / "mod_wsgi.txt"
+OLDER = ROOT / "requirements" / "sqlalchemy20.txt"
+BESIDE = ENV / "sqlalchemy20"
+"""Where the older of two versions lies that the tests try; `PYTHONPATH` puts it first."""
 REQUIREMENTS = {"demo": "demo.txt", "lint": "dev.txt", "test": "dev.txt"}
 PROGRAMS = {
     "apache2": "apache2-bin",
     "apxs": "apache2-dev",
     "cc": "gcc",
+    "initdb": "postgresql",
     "prometheus": "prometheus",
     "promtool": "prometheus",
     "setpriv": "util-linux",
@@ -42,8 +46,6 @@ PROGRAMS = {
     "wrk": "wrk",
 }
 """What the tests start or are built with, and the Debian package that holds it."""
-# Where Debian puts servers; not every user has it on the path.
-SERVERS = "/usr/sbin"
 
 
 class SetupError(Exception):
@@ -77,6 +79,7 @@ def prepare(purpose: str) -> None:
     if purpose == "test":
         need_programs()
         once(BUILT, build)
+        once(OLDER, put_beside)
 
 
 def once(requirements: Path, get: Callable[[Path], None]) -> None:
@@ -109,6 +112,13 @@ def build(requirements: Path) -> None:
             "on Debian: apt-get install python3-dev"
         )
     say(f"built after {time.monotonic() - started:.0f} s")
+
+
+def put_beside(requirements: Path) -> None:
+    """Install what is tried in another version too, where only those find it that are told to."""
+    pinned = ["--no-deps", "--requirement", str(requirements), "--target", str(BESIDE)]
+    if not (uv(*pinned) or pip("--upgrade", *pinned)):
+        raise SetupError(f"pip could not install {requirements.name}; its words are above.")
 
 
 def install(requirements: Path) -> None:
@@ -186,9 +196,10 @@ def missing_packages() -> list[str]:
 
 def missing_programs() -> list[str]:
     """Return the programs that cannot be found."""
-    return [
-        name for name in PROGRAMS if not (shutil.which(name) or shutil.which(name, path=SERVERS))
-    ]
+    # Where Debian puts servers; not every user has it on the path, and PostgreSQL's nobody.
+    servers = ["/usr/sbin", *map(str, Path("/usr/lib/postgresql").glob("*/bin"))]
+    path = os.pathsep.join(servers)
+    return [name for name in PROGRAMS if not (shutil.which(name) or shutil.which(name, path=path))]
 
 
 def run(*command: str, stdout: int | None = None) -> bool:

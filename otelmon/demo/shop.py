@@ -14,7 +14,7 @@ from flask import Flask, Response, abort, json, request, url_for
 from sqlalchemy import func, select
 from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
-from otelmon import monitor
+from otelmon import Settings, monitor
 from otelmon.demo.store import Order, Product, open_store
 
 
@@ -35,7 +35,7 @@ CRASHES = 0.10
 REFUSALS = 0.04
 """The part of all checkouts that is answered 503."""
 
-_LAST = 2**63 - 1  # the largest number SQLite knows; it raises on others
+_LAST = 2**63 - 1  # the largest number the databases know; they raise on others
 _MOST = 100  # pieces in one order
 
 _INDEX = """<!doctype html>
@@ -56,7 +56,7 @@ _INDEX = """<!doctype html>
 <h2>Its figures, of all workers, from any of them</h2>
 <ul>
 <li><a href="health">health</a>: in short
-<li><a href="api/metrics">api/metrics</a>: system and application
+<li><a href="api/metrics">api/metrics</a>: system, application and database
 <li><a href="api/metrics/health">api/metrics/health</a>: with the alerts
 <li><a href="api/metrics/recommendations">api/metrics/recommendations</a>: what to do
 <li><a href="metrics">metrics</a>: for Prometheus, where ENABLE_PROMETHEUS is true
@@ -66,12 +66,20 @@ _INDEX = """<!doctype html>
 
 
 def create_app(database: str = "shop.sqlite3") -> WSGIApplication:
-    """Return the monitored shop; *database* is a file, by default in the working directory."""
-    return monitor(build_shop(Path(database).absolute()))
+    """Return the monitored shop; *database* is a file, by default in the working directory.
+
+    Where DATABASE_URL is set, the shop keeps everything there.
+    """
+    settings = Settings.from_env()
+    where = settings.demo().database_url or Path(database).absolute()
+    return monitor(build_shop(where), settings)
 
 
 def build_shop(
-    database: Path, *, chance: Random | None = None, pause: Callable[[float], object] | None = None
+    database: Path | str,
+    *,
+    chance: Random | None = None,
+    pause: Callable[[float], object] | None = None,
 ) -> Flask:
     """Return the bare shop. *chance* rules failures and delays, *pause* spends the delays."""
     # By default chance comes from the system: a generator seeded before a fork would deal the same
@@ -143,9 +151,14 @@ class Shop:
         """Stream the sales of each product as CSV, slowly."""
         with self._sessions() as session:
             found = session.execute(
-                select(Product.name, func.total(Order.quantity), func.total(Order.cents))
+                select(
+                    Product.name,
+                    func.coalesce(func.sum(Order.quantity), 0),
+                    func.coalesce(func.sum(Order.cents), 0),
+                )
                 .outerjoin(Order)
-                .group_by(Product.id)
+                .group_by(Product.id, Product.name)
+                .order_by(Product.id)
             )
             sales = [(name, quantity, cents) for name, quantity, cents in found]
         return Response(self._lines(sales), mimetype="text/csv")

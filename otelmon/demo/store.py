@@ -1,4 +1,4 @@
-"""What the shop keeps, in SQLite, and how several processes share one file of it."""
+"""What the shop keeps, in a file of SQLite that processes share, or in a PostgreSQL."""
 
 from __future__ import annotations
 
@@ -7,8 +7,22 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import URL, Engine, ForeignKey, create_engine, event, insert, text
+from sqlalchemy import (
+    URL,
+    BigInteger,
+    Engine,
+    ForeignKey,
+    Integer,
+    event,
+    func,
+    insert,
+    make_url,
+    select,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
+
+from otelmon import create_engine
 
 
 if TYPE_CHECKING:
@@ -33,6 +47,9 @@ PRODUCTS = {
 """Name and price in cents; their numbers in the shop are 1 to 12."""
 
 _PATIENCE = 5.0  # seconds to wait for another process's write
+_MAKING = 20_070_401  # names the lock of who makes the tables
+# SQLite counts up by itself only what it calls INTEGER, which is as large there.
+_Number = BigInteger().with_variant(Integer, "sqlite")
 
 
 class Base(DeclarativeBase):
@@ -44,7 +61,7 @@ class Product(Base):
 
     __tablename__ = "products"
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(_Number, primary_key=True)
     name: Mapped[str]
     cents: Mapped[int]
 
@@ -54,20 +71,43 @@ class Order(Base):
 
     __tablename__ = "orders"
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(_Number, primary_key=True)
     product_id: Mapped[int] = mapped_column(ForeignKey(Product.id), index=True)
     quantity: Mapped[int]
     cents: Mapped[int]
 
 
-def open_store(path: Path) -> sessionmaker[Session]:
-    """Return what makes sessions on the database at *path*, which is made and filled if need be.
+def open_store(where: Path | str) -> sessionmaker[Session]:
+    """Return what makes sessions on the database at *where*, which is made and filled if need be.
 
-    Safe for any number of processes that come at the same time.
+    A path is a file of SQLite; a text is an address for SQLAlchemy. Safe for any number of
+    processes that come at the same time.
     """
-    if not path.exists():
-        _make(path)
-    return sessionmaker(_engine(path))
+    url = make_url(where) if isinstance(where, str) else _url(where)
+    if url.get_backend_name() == "sqlite":
+        path = Path(str(url.database))
+        if not path.exists():
+            _make(path)
+        return sessionmaker(_engine(path))
+    engine = create_engine(url)
+    _fill(engine)
+    return sessionmaker(engine)
+
+
+def _fill(engine: Engine) -> None:
+    """Make what is missing in a database that is there, while no other process does."""
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(select(func.pg_advisory_xact_lock(_MAKING)))
+        Base.metadata.create_all(connection)
+        if not connection.scalar(select(func.count()).select_from(Product)):
+            connection.execute(insert(Product), list(_rows()))
+    # A worker that is forked from here must not share what is connected.
+    engine.dispose()
+
+
+def _url(path: Path) -> URL:
+    return URL.create("sqlite", database=str(path))
 
 
 def _make(path: Path) -> None:
@@ -88,8 +128,7 @@ def _make(path: Path) -> None:
 
 
 def _engine(path: Path) -> Engine:
-    url = URL.create("sqlite", database=str(path))
-    engine = create_engine(url, connect_args={"timeout": _PATIENCE})
+    engine = create_engine(_url(path), connect_args={"timeout": _PATIENCE})
     event.listen(engine, "connect", _set_up)
     return engine
 

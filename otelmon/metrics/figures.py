@@ -17,7 +17,7 @@ from otelmon.instruments.figures import (
 )
 from otelmon.ledger.reader import of_instrument
 from otelmon.ledger.requests import DURATION
-from otelmon.metrics import effective
+from otelmon.metrics import databases, effective
 
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ def application(reading: Reading | None, published: Published | None) -> dict[st
         "error_rate": rounded(recent.error_rate),
         "active_connections": None if reading is None else reading.in_flight,
         "cache_hit_rate": None,
-        "database_connections": None,
+        "database_connections": None if reading is None else databases.in_use(reading),
         "redis_connections": None,
     }
 

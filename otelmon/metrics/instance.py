@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from otelmon.metrics import figures
+from otelmon.metrics import databases, figures
 from otelmon.metrics.names import label_text
 
 
@@ -61,7 +61,15 @@ _LOST_ABOUT: Final = "Requests that were in flight when their process died."
 _STARTED_ABOUT: Final = "Requests that were begun: finished, lost or in flight now."
 _ACTIVE_ABOUT: Final = "Requests in flight."
 
+_DATABASES: Final = Fixed(
+    "app_database_connections",
+    "gauge",
+    "Database connections in use.",
+    lambda r, _: databases.in_use(r),
+)
+
 SEED: Final = (
+    _DATABASES,
     Fixed("app_active_connections", "gauge", _ACTIVE_ABOUT, lambda r, _: r.in_flight),
     Fixed("app_requests_started", "counter", _STARTED_ABOUT, lambda r, _: r.started),
     Fixed("app_requests_lost", "counter", _LOST_ABOUT, lambda r, _: r.lost),

@@ -46,15 +46,15 @@ class Row:
         return sum(self.buckets)
 
 
-def of_ledger(reading: Reading, *, but: Scope | None = None) -> Iterator[Row]:
+def of_ledger(
+    reading: Reading, *, but: Scope | None = None, only: Scope | None = None
+) -> Iterator[Row]:
     """Yield what is counted; a histogram from its first amount on, an overflow once it has some.
 
-    What is of the scope *but* is left out.
+    What is of the scope *but* is left out; where *only* is given, what is of any other.
     """
-    for series in reading.series:
+    for series in _shown(reading, but, only):
         instrument = series.instrument
-        if series.number in reading.resting or instrument.scope == but:
-            continue
         if instrument.merge == "worker":
             for slot, value in reading.values.get(series.base, {}).items():
                 yield Row(instrument, series.attributes, value, worker=slot)
@@ -66,6 +66,18 @@ def of_ledger(reading: Reading, *, but: Scope | None = None) -> Iterator[Row]:
             figure = _figure(series, reading)
             if figure is not None and (figure or series.attributes != OVERFLOW):
                 yield Row(instrument, series.attributes, figure)
+
+
+def _shown(reading: Reading, but: Scope | None, only: Scope | None) -> Iterator[Series]:
+    wanted: dict[int, bool] = {}
+    for series in reading.series:
+        # Asked once for each instrument: there may be thousands of series of it.
+        shown = wanted.get(id(series.instrument))
+        if shown is None:
+            scope = series.instrument.scope
+            shown = wanted[id(series.instrument)] = scope != but and only in (None, scope)
+        if shown and series.number not in reading.resting:
+            yield series
 
 
 def of_host(published: Published | None) -> Iterator[Row]:

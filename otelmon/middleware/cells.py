@@ -51,6 +51,7 @@ class Cells:
     """The first lane of each series that a request is booked to, and the lane of its sum."""
 
     __slots__ = (
+        "by_route",
         "duration",
         "duration_sum",
         "first_byte",
@@ -68,6 +69,7 @@ class Cells:
         """Find all series of the requests of one kind; `overflow` tells that not all are its own."""
         method, route, status, error, outcome = key
         by_route: Attributes = (("http.request.method", method), ("http.route", route))
+        self.by_route = by_route
         attributes: dict[str, Attribute] = {
             **dict(by_route),
             "http.response.status_code": status,

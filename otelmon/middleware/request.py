@@ -8,6 +8,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
 
 from otelmon import faults
+from otelmon.instruments.databases.tally import QUERIES
 from otelmon.ledger.layout import LANE_LIMIT, LANE_LOST, LANE_STARTED
 from otelmon.ledger.pen import FREE_THREADED
 from otelmon.ledger.requests import SECONDS, SIZES
@@ -40,8 +41,8 @@ _REFUSALS: Final = (TypeError, ValueError, AssertionError)
 class Request:
     """One request: what the application calls, and the body that the server iterates and closes.
 
-    One object is all of these, because each further one costs a tenth of the whole. It is not kept
-    in *environ*: that would be a cycle, and leave every request to the garbage collector.
+    One object is all of these, because each further one costs a tenth of the whole. It is not in
+    *environ*: that would be a cycle, and leave every request to the garbage collector.
     """
 
     __slots__ = (
@@ -84,8 +85,7 @@ class Request:
         self._body: Any = None
         self._status = self._headers = self._route = self._error = self._queued = None
         self._outcome = OK
-        self._first = self._sent = 0
-        self._complete = False
+        self._first, self._sent, self._complete = 0, 0, False
         environ[MARK] = True
         if "HTTP_X_REQUEST_START" in environ or "HTTP_X_QUEUE_START" in environ:
             self._queued = queued_ns(environ)
@@ -212,7 +212,6 @@ class Request:
                 self._first = monotonic_ns()
             self._sent += len(chunk)
         except TypeError:
-            # What has no length is the server's to refuse, not ours.
             return chunk
         return chunk
 
@@ -278,6 +277,8 @@ class Request:
                 counts[cells.first_byte_sum] += waited
             if self._queued is not None or "CONTENT_LENGTH" in environ:
                 self._book_arrival(counts, cells)
+            if QUERIES.on:
+                QUERIES.end(cells.by_route)
         except Exception as error:  # noqa: BLE001 - the response is sent; only the figure is lost
             faults.report("request_end", error)
         finally:
@@ -343,7 +344,6 @@ class ListRequest(SizedRequest):
                     self._first = monotonic_ns()
                 self._sent += len(piece)
             except TypeError:
-                # What has no length is the server's to refuse, not ours.
                 yield piece
                 continue
             yield piece

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from otelmon import faults
+from otelmon.instruments.databases.tally import QUERIES
 from otelmon.middleware import routes
 from otelmon.middleware.cells import CellCache
 from otelmon.middleware.request import MARK, Request
@@ -64,6 +65,8 @@ class RequestMetrics:
             cells = self._renew()
         if cells is None or MARK in environ or (self._excluded and self._excluded(path)):
             return self.app(environ, start_response)
+        if QUERIES.on:
+            QUERIES.begin()
         try:
             request = Request(environ, start_response, cells)
         except Exception as error:  # noqa: BLE001 - the request goes on without us

@@ -8,7 +8,7 @@ with values otelmon would refuse; that must not stop an application that uses no
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from otelmon.settings.rules import (
@@ -25,6 +25,7 @@ from otelmon.settings.rules import (
     url,
     whole,
 )
+from otelmon.settings.text import shown_scheme
 from otelmon.settings.variables import Group, variable
 
 
@@ -104,4 +105,22 @@ class Redis(Group):
     )
 
 
-OWNED: Final = (Database, Limits, Sessions, Static, Redis)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Demo(Group):
+    """The shop of `otelmon demo`."""
+
+    database_url: str | None = variable(
+        "DATABASE_URL",
+        None,
+        replace(
+            matching(
+                r"[A-Za-z][A-Za-z0-9_+]*://\S*",
+                "an address for SQLAlchemy like postgresql+psycopg://host/name",
+            ),
+            show=shown_scheme,
+        ),
+        "The database of its orders; None for a file of SQLite.",
+    )
+
+
+OWNED: Final = (Database, Limits, Sessions, Static, Redis, Demo)

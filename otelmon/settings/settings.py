@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal, Self
 
-from otelmon.settings.owned import OWNED, Database, Limits, Redis, Sessions, Static
+from otelmon.settings.owned import OWNED, Database, Demo, Limits, Redis, Sessions, Static
 from otelmon.settings.resource import service_attributes
 from otelmon.settings.rules import (
     DIRECTORY,
@@ -278,6 +278,10 @@ class Settings(Thresholds):
     def redis(self) -> Redis:
         """Return REDIS_URL; ConfigError as above."""
         return Redis.read(self.owned)
+
+    def demo(self) -> Demo:
+        """Return DATABASE_URL, as the demo reads it; ConfigError as above."""
+        return Demo.read(self.owned)
 
 
 def _is_disabled(environ: Mapping[str, str]) -> bool:

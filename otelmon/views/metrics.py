@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from otelmon.metrics import figures, windows
-from otelmon.views import own
+from otelmon.metrics.databases import of_databases
+from otelmon.views import own, pools, queries
 from otelmon.views.measured import measured
 from otelmon.views.response import as_json
 
@@ -24,6 +25,7 @@ def metrics(source: Source, _environ: WSGIEnvironment) -> Response:
     past = source.past()
     reading, published = source.reading(), source.published()
     recent = windows.shown(past, reading, published)
+    databases = of_databases(reading)
     return as_json(
         {
             "system": figures.system(published),
@@ -32,6 +34,8 @@ def metrics(source: Source, _environ: WSGIEnvironment) -> Response:
             "windows": recent.windows,
             "routes": recent.routes,
             "workers": figures.workers(reading, published),
+            "pools": pools.shown(databases),
+            "queries": queries.shown(databases),
             "saturation": figures.saturation(reading, published, recent.queue_p95),
             "metrics": measured(reading),
             "alerts": [],

@@ -1,0 +1,194 @@
+"""What it adds to queries and connections, beside OpenTelemetry's instrumentation of SQLAlchemy.
+
+A query of one row of SQLite by its key, which is about the least that a query can cost.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
+from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from sqlalchemy import Column, Integer, MetaData, String, Table, create_engine, insert, select
+
+from bench.interleaved import measure
+from bench.tables import show
+from otelmon.instruments.databases import observing
+from otelmon.ledger.ledger import Ledger
+from otelmon.metrics.api.provider import MeterProvider
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from opentelemetry.sdk.trace import ReadableSpan
+    from sqlalchemy import Engine
+
+    from bench.interleaved import Cost
+
+
+CALLS: Final = 300
+ROUNDS: Final = 25
+BARE: Final = "not observed"
+OURS: Final = "otelmon"
+
+products = Table(
+    "products", MetaData(), Column("id", Integer, primary_key=True), Column("name", String)
+)
+one = select(products.c.name).where(products.c.id == 1)
+
+
+class _Nowhere(SpanExporter):
+    """Takes spans and keeps none."""
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:  # noqa: ARG002 - as the base has it
+        """Take them."""
+        return SpanExportResult.SUCCESS
+
+
+def engines(directory: Path) -> dict[str, Engine]:
+    """Return an engine for each case, each on the same file."""
+    path = f"sqlite:///{directory}/bench.db"
+    recording, sampled_out = TracerProvider(), TracerProvider(sampler=ALWAYS_OFF)
+    recording.add_span_processor(SimpleSpanProcessor(_Nowhere()))
+    meters = SdkMeterProvider([InMemoryMetricReader()])
+    found = {BARE: create_engine(path), OURS: create_engine(path)}
+    for name, tracers in (
+        ("OpenTelemetry, metrics, spans sampled out", sampled_out),
+        ("OpenTelemetry, metrics and spans", recording),
+    ):
+        found[name] = create_engine(path)
+        instrumentor: Any = SQLAlchemyInstrumentor()
+        # Its `instrument()` works once in a process.
+        instrumentor._instrument(  # noqa: SLF001 - see above
+            engine=found[name], tracer_provider=tracers, meter_provider=meters
+        )
+    with found[BARE].begin() as connection:
+        products.create(connection)
+        connection.execute(insert(products).values(name="Pencil"))
+    return found
+
+
+class Observed:
+    """Runs a case many times, observed by us or not."""
+
+    def __init__(self) -> None:
+        """Make a ledger as a worker has it."""
+        self._ledger = Ledger()
+        self._ledger.serve_alone()
+        self._provider = MeterProvider(self._ledger)
+
+    def many(self, name: str, call: Callable[[], object]) -> Callable[[], None]:
+        """Return what calls *call* so often; only our own case is observed by us."""
+
+        def ran() -> None:
+            if name == OURS:
+                observing.observe_databases(self._provider, self._ledger)
+            else:
+                observing.rest()
+            for _ in range(CALLS):
+                call()
+
+        return ran
+
+
+def queries(found: dict[str, Engine], observed: Observed) -> dict[str, Cost]:
+    """Measure queries on a connection that stands."""
+    connections = {name: engine.connect() for name, engine in found.items()}
+
+    def query(name: str) -> Callable[[], object]:
+        connection = connections[name]
+        return lambda: connection.execute(one).all()
+
+    costs = measure(
+        {name: observed.many(name, query(name)) for name in found}, calls=1, rounds=ROUNDS
+    )
+    for connection in connections.values():
+        connection.close()
+    return costs
+
+
+def whole(found: dict[str, Engine], observed: Observed) -> dict[str, Cost]:
+    """Measure taking a connection, a query, and giving it back."""
+
+    def work(engine: Engine) -> Callable[[], object]:
+        def ran() -> object:
+            with engine.connect() as connection:
+                return connection.execute(one).all()
+
+        return ran
+
+    cases = {name: observed.many(name, work(engine)) for name, engine in found.items()}
+    return measure(cases, calls=1, rounds=ROUNDS)
+
+
+def table(title: str, costs: dict[str, Cost]) -> None:
+    """Print what each case adds."""
+    bare = costs[BARE]
+    rows = [
+        [
+            name,
+            f"{_added(cost.least, 0)} / {_added(cost.median, 0)}",
+            f"{_added(cost.least, bare.least)} / {_added(cost.median, bare.median)}",
+            f"{cost.median / bare.median:.2f}",
+        ]
+        for name, cost in costs.items()
+    ]
+    show(title, ["case", "CPU us (min / median)", "added us", "ratio"], rows)
+
+
+def _added(cost: float, bare: float) -> str:
+    return f"{(cost - bare) / CALLS / 1e3:.2f}"
+
+
+class Nothing:
+    """A dialect whose queries take no time."""
+
+    name = "sqlite"
+
+    def __init__(self, engine: Engine) -> None:
+        """Have the listeners of *engine*'s dialect."""
+        self.dispatch = engine.dialect.dispatch
+
+    def do_execute(self, *_: object) -> None:
+        """Do nothing."""
+
+
+def alone(engine: Engine, observed: Observed) -> dict[str, Cost]:
+    """Measure our part of a query without the query, which is more exact."""
+    dialect = Nothing(engine)
+    context = SimpleNamespace(dialect=dialect)
+    (listener,) = dialect.dispatch.do_execute
+    sql = "SELECT products.name FROM products WHERE products.id = ?"
+    observed.many(OURS, lambda: None)()
+    return measure(
+        {
+            BARE: observed.many(OURS, lambda: dialect.do_execute(None, sql, (), context)),
+            OURS: observed.many(OURS, lambda: listener(None, sql, (), context)),
+        },
+        calls=20,
+        rounds=ROUNDS,
+    )
+
+
+def main() -> None:
+    """Print all tables."""
+    with tempfile.TemporaryDirectory() as directory:
+        found, observed = engines(Path(directory)), Observed()
+        table("A query", queries(found, observed))
+        table("Taking a connection, a query, and giving it back", whole(found, observed))
+        part = alone(create_engine("sqlite://"), observed)
+        table("Our part of a query that takes no time", part)
+        for engine in found.values():
+            engine.dispose()
+
+
+if __name__ == "__main__":
+    main()

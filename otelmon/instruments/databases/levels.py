@@ -1,0 +1,84 @@
+"""Figures that go up and down with a process, said whole, and shown for each live one.
+
+Each: that one worker waits for connections while others have plenty is no figure of all together.
+Whole: an up-down counter that is added to would drift for good where two threads, or a garbage
+collection in the middle of one, cross; what is said whole is right again at the next word.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from otelmon.ledger.instrument import OVERFLOW, Instrument, Scope
+
+
+if TYPE_CHECKING:
+    from otelmon.ledger.instrument import Attributes
+    from otelmon.ledger.ledger import Ledger
+    from otelmon.ledger.pen import Pen
+
+
+SCOPE: Final = Scope("otelmon.databases")
+
+POOL: Final = "db.client.connection.pool.name"
+STATE: Final = "db.client.connection.state"
+
+
+def _level(name: str, unit: str, description: str) -> Instrument:
+    return Instrument(name, "up_down_counter", unit, description, (), None, SCOPE, "worker")
+
+
+COUNT: Final = _level("db.client.connection.count", "{connection}", "Connections, by what they do.")
+MAX: Final = _level(
+    "db.client.connection.max", "{connection}", "Connections that its pools may open."
+)
+IDLE_MAX: Final = _level(
+    "db.client.connection.idle.max", "{connection}", "Idle connections that are kept open."
+)
+PENDING: Final = _level(
+    "db.client.connection.pending_requests", "{request}", "What waits for a connection."
+)
+OVERFLOWING: Final = _level(
+    "otelmon.db.client.connection.overflow",
+    "{connection}",
+    "Connections that are open beyond those that are kept.",
+)
+
+
+class Level:
+    """One series of this process."""
+
+    __slots__ = ("_attributes", "_instrument", "_lane", "_ledger", "_pen", "_said")
+
+    def __init__(self, ledger: Ledger, instrument: Instrument, attributes: dict[str, str]) -> None:
+        """Have said nothing."""
+        self._ledger = ledger
+        self._instrument = instrument
+        self._attributes: Attributes = tuple(sorted(attributes.items()))
+        self._pen: Pen | None = None
+        self._lane = 0
+        self._said: int | None = None
+
+    def say(self, figure: int | None) -> None:
+        """Say this process's figure; None where it has none any more."""
+        pen = self._ledger.pen
+        if figure == self._said and pen is self._pen:
+            return
+        if pen is None or pen is not self._pen:
+            if figure is None or not self._place():
+                return
+            pen = self._pen
+        assert pen is not None
+        # The second lane tells that the first one is in use; both are zero again with the process.
+        pen.values[self._lane] = figure or 0.0
+        pen.values[self._lane + 1] = 0.0 if figure is None else 1.0
+        self._said = figure
+
+    def _place(self) -> bool:
+        """Find its lanes where this process records now; if there are none, it is said next time."""
+        hold = self._ledger.holding()
+        series = hold.series(self._instrument, self._attributes)
+        if series is None or series.attributes == OVERFLOW:
+            return False
+        self._pen, self._lane = hold.pen, series.base
+        return True
