@@ -151,6 +151,9 @@ class Otelmon(Contender):
         """Remember nothing."""
         return None
 
+    def checks(self) -> None:
+        """Have no health checks."""
+
     def adopted(self) -> str:
         """Say nothing of the API."""
         return ""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from otelmon.board import Number
+    from otelmon.checks.rounds import Rounds
     from otelmon.ledger.ledger import Ledger
     from otelmon.ledger.reader import Reading
     from otelmon.ledger.segment import Segment
@@ -63,11 +64,13 @@ class Keeper:
         draining: Callable[[], bool],
         descriptors: Callable[[], list[int]],
         observe: Callable[[], object],
+        checks: Rounds | None = None,
     ) -> None:
         """Do nothing yet.
 
         *port* is None where the metrics port is off; *announce* is called once per instance;
-        *observe* in every process, once per interval, and it may hang.
+        *observe* in every process, once per interval, and it may hang; *checks* are asked at the
+        keeper's beats.
         """
         self._ledger = ledger
         self._settings = settings
@@ -85,6 +88,12 @@ class Keeper:
         self._observing = threads.Errand(observe)
         self._observe = observe
         self._observe_at = 0.0
+        self._checks = checks
+
+    @property
+    def beats(self) -> bool:
+        """Tell whether this process may come to be the keeper."""
+        return self._ended is not None
 
     def start(self) -> None:
         """Begin to beat, in a thread that goes on beside whatever the application does."""
@@ -112,6 +121,8 @@ class Keeper:
             self._port.forget()
         self._host, self._due = None, None
         self._observing, self._observe_at = threads.Errand(self._observe), 0.0
+        if self._checks is not None:
+            self._checks.forget()
 
     def _run(self, alarm: threads.Alarm, ended: threads.Alarm) -> None:
         while not alarm.rung:
@@ -189,7 +200,10 @@ class Keeper:
         if segment is None or (lease is not None and not lease.take()):
             self._host, self._due = None, None
             self._ageing = Ageing(self._settings.series_idle_seconds)
+            if self._checks is not None:
+                self._checks.rest()
             return
+        self._ask_checks(segment)
         before = board.read(segment)
         if self._due is None:
             # A keeper that takes over keeps the rhythm of the one before.
@@ -198,6 +212,13 @@ class Keeper:
                 self._announce()
         if time.monotonic() >= self._due:
             self._publish(segment, before)
+
+    def _ask_checks(self, segment: Segment) -> None:
+        try:
+            if self._checks is not None:
+                self._checks.tick(segment)
+        except Exception as error:  # noqa: BLE001 - the other duties go on
+            faults.report("health_checks", error)
 
     def _publish(self, segment: Segment, before: Published | None) -> None:
         interval = self._settings.monitoring_interval

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from otelmon import faults, threads
+from otelmon.checks import results
 from otelmon.errors import LedgerError
 from otelmon.ledger.onlooker import Onlooker
 from otelmon.metrics.seen import Seen
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from otelmon.board import Published
+    from otelmon.checks.results import Results
     from otelmon.ledger.identity import Identity
     from otelmon.ledger.locks import Lease
     from otelmon.ledger.reader import Reading
@@ -102,6 +104,11 @@ class Sidecar:
         """Return what the keeper remembers."""
         segment = None if self._onlooker is None else self._onlooker.segment
         return None if segment is None else self._board.past(segment)
+
+    def checks(self) -> Results | None:
+        """Return what the keeper's health checks came to."""
+        segment = None if self._onlooker is None else self._onlooker.segment
+        return None if segment is None else results.read(segment)
 
     def draining(self) -> bool:
         """Leave it to the workers to say: after an upgrade another arbiter's may go on."""

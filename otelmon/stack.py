@@ -13,6 +13,10 @@ from typing import TYPE_CHECKING
 
 from otelmon import faults
 from otelmon.announcement import announce
+from otelmon.checks import results
+from otelmon.checks.registry import REGISTRY
+from otelmon.checks.results import Results
+from otelmon.checks.rounds import Rounds
 from otelmon.keeper import Keeper
 from otelmon.ledger.ledger import Ledger
 from otelmon.metrics import rows
@@ -62,6 +66,7 @@ class Instance:
             draining=self.serving.draining,
             descriptors=self.serving.descriptors,
             observe=provider.observe,
+            checks=Rounds(REGISTRY, settings),
         )
         self.apps: list[WSGIApplication] = []
         self._board = Seen()
@@ -84,6 +89,15 @@ class Instance:
         """Return what the keeper remembers."""
         segment = self.ledger.segment
         return None if segment is None else self._board.past(segment)
+
+    def checks(self) -> Results | None:
+        """Return what the health checks came to, or that they were not asked yet."""
+        segment = self.ledger.segment
+        found = None if segment is None else results.read(segment)
+        if found is None and REGISTRY.checks and self.keeper.beats:
+            unasked = tuple(map(results.unasked, REGISTRY.checks.values()))
+            return Results(self.settings.health_check_interval, unasked)
+        return found
 
     def draining(self) -> bool:
         """Tell whether the server is about to end, as far as this process knows."""

@@ -67,7 +67,7 @@ def test_the_parts_of_a_file_do_not_overlap_and_lie_on_pages() -> None:
     starts = [
         0,
         layout.KEYS_AT,
-        layout.BOARD_AT,
+        *(twin.at + number * twin.buffer_bytes for twin in layout.TWINS for number in (0, 1)),
         *(ring.at for ring in layout.RINGS),
         *map(layout.slot_at, range(layout.SLOTS)),
     ]
@@ -75,7 +75,7 @@ def test_the_parts_of_a_file_do_not_overlap_and_lie_on_pages() -> None:
     assert starts == sorted(set(starts))
     assert all(start % layout.PAGE == 0 for start in starts)
     assert layout.BOARD_AT - layout.KEYS_AT == layout.KEYS_BYTES
-    assert layout.PAST_AT - layout.BOARD_AT == 2 * layout.BOARD_BUFFER
+    assert layout.BOARD.at == layout.BOARD_AT
     assert layout.slot_at(layout.SLOTS) == layout.FILE_BYTES
 
 
