@@ -154,6 +154,9 @@ class Otelmon(Contender):
     def checks(self) -> None:
         """Have no health checks."""
 
+    def advice(self) -> None:
+        """Advise nothing."""
+
     def adopted(self) -> str:
         """Say nothing of the API."""
         return ""

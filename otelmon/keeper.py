@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from otelmon.ledger.segment import Segment
     from otelmon.metrics.host import HostMeter
     from otelmon.port import Port
+    from otelmon.recommendations.advisor import Advisor
     from otelmon.settings import Settings
 
 
@@ -65,12 +66,13 @@ class Keeper:
         descriptors: Callable[[], list[int]],
         observe: Callable[[], object],
         checks: Rounds | None = None,
+        advisor: Advisor | None = None,
     ) -> None:
         """Do nothing yet.
 
         *port* is None where the metrics port is off; *announce* is called once per instance;
         *observe* in every process, once per interval, and it may hang; *checks* are asked at the
-        keeper's beats.
+        keeper's beats, and *advisor* looks at what it publishes.
         """
         self._ledger = ledger
         self._settings = settings
@@ -88,7 +90,7 @@ class Keeper:
         self._observing = threads.Errand(observe)
         self._observe = observe
         self._observe_at = 0.0
-        self._checks = checks
+        self._checks, self._advisor = checks, advisor
 
     @property
     def beats(self) -> bool:
@@ -123,6 +125,8 @@ class Keeper:
         self._observing, self._observe_at = threads.Errand(self._observe), 0.0
         if self._checks is not None:
             self._checks.forget()
+        if self._advisor is not None:
+            self._advisor.forget()
 
     def _run(self, alarm: threads.Alarm, ended: threads.Alarm) -> None:
         while not alarm.rung:
@@ -248,6 +252,14 @@ class Keeper:
         except Exception as error:  # noqa: BLE001 - what is of now is worth publishing
             faults.report("history", error)
         board.publish(segment, published)
+        self._advise(segment, reading, published)
+
+    def _advise(self, segment: Segment, reading: Reading, published: Published) -> None:
+        try:
+            if self._advisor is not None:
+                self._advisor.tick(segment, reading, published)
+        except Exception as error:  # noqa: BLE001 - the figures are published
+            faults.report("recommendations", error)
 
     def _following(self, pause: float) -> float:
         """Return when to publish next: in the rhythm, unless this time came too late for that."""

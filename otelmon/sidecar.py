@@ -21,6 +21,7 @@ from otelmon.errors import LedgerError
 from otelmon.ledger.onlooker import Onlooker
 from otelmon.metrics.seen import Seen
 from otelmon.port import Port, lease_of, shown
+from otelmon.recommendations import advice
 from otelmon.serving import place_of
 from otelmon.views.ops import OpsApp
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from otelmon.ledger.locks import Lease
     from otelmon.ledger.reader import Reading
     from otelmon.metrics.past import Past
+    from otelmon.recommendations.advice import Advice
     from otelmon.settings import Settings
 
 
@@ -109,6 +111,11 @@ class Sidecar:
         """Return what the keeper's health checks came to."""
         segment = None if self._onlooker is None else self._onlooker.segment
         return None if segment is None else results.read(segment)
+
+    def advice(self) -> Advice | None:
+        """Return what the keeper advises."""
+        segment = None if self._onlooker is None else self._onlooker.segment
+        return None if segment is None else advice.read(segment)
 
     def draining(self) -> bool:
         """Leave it to the workers to say: after an upgrade another arbiter's may go on."""

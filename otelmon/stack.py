@@ -26,6 +26,8 @@ from otelmon.metrics.seen import Seen
 from otelmon.middleware import routes
 from otelmon.middleware.requests import RequestMetrics
 from otelmon.port import Port
+from otelmon.recommendations import advice
+from otelmon.recommendations.advisor import Advisor
 from otelmon.serving import Serving
 from otelmon.settings import Settings
 from otelmon.views.ops import OpsApp
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from otelmon.metrics.api.view import View
     from otelmon.metrics.data import MetricsData
     from otelmon.metrics.past import Past
+    from otelmon.recommendations.advice import Advice
 
 
 log = logging.getLogger("otelmon")
@@ -67,6 +70,9 @@ class Instance:
             descriptors=self.serving.descriptors,
             observe=provider.observe,
             checks=Rounds(REGISTRY, settings),
+            advisor=Advisor(
+                settings, server=self.serving.server, checks=lambda: len(REGISTRY.checks)
+            ),
         )
         self.apps: list[WSGIApplication] = []
         self._board = Seen()
@@ -98,6 +104,11 @@ class Instance:
             unasked = tuple(map(results.unasked, REGISTRY.checks.values()))
             return Results(self.settings.health_check_interval, unasked)
         return found
+
+    def advice(self) -> Advice | None:
+        """Return what the keeper advises."""
+        segment = self.ledger.segment
+        return None if segment is None else advice.read(segment)
 
     def draining(self) -> bool:
         """Tell whether the server is about to end, as far as this process knows."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from otelmon.ledger.instrument import Attribute, Instrument, Series
     from otelmon.ledger.reader import Reading
     from otelmon.metrics.past import Past
+    from otelmon.recommendations.advice import Advice
 
 
 SECOND = 1_000_000_000
@@ -162,6 +163,7 @@ class FakeSource:
     said: Published | None = None
     kept: Past | None = None
     checked: Results | None = None
+    advised: Advice | None = None
     ends: bool = False
     port_state: Mapping[str, object] = field(default_factory=lambda: {"state": "off"})
 
@@ -184,6 +186,10 @@ class FakeSource:
     def checks(self) -> Results | None:
         """Return what was set."""
         return self.checked
+
+    def advice(self) -> Advice | None:
+        """Return what was set."""
+        return self.advised
 
     def draining(self) -> bool:
         """Return what was set."""

@@ -9,7 +9,7 @@ with values otelmon would refuse; that must not stop an application that uses no
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from otelmon.settings.rules import (
     RATE,
@@ -25,7 +25,14 @@ from otelmon.settings.rules import (
     url,
     whole,
 )
-from otelmon.settings.variables import Group, variable
+from otelmon.settings.variables import Group, names, variable
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+Owned = TypeVar("Owned", bound=Group)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,6 +109,25 @@ class Redis(Group):
     url: str | None = variable(
         "REDIS_URL", None, url("redis", "rediss", "unix"), "Its address; None for no Redis."
     )
+
+
+_used: set[type[Group]] = set()
+
+
+def use(group: type[Owned], environ: Mapping[str, str]) -> Owned:
+    """Return a group for the part that goes by it, and note that there is one.
+
+    Raises:
+        ConfigError: the group cannot be used.
+    """
+    found = group.read(environ)
+    _used.add(group)
+    return found
+
+
+def used() -> frozenset[str]:
+    """Return the variables that a part of otelmon goes by in this process."""
+    return frozenset(names(*_used))
 
 
 OWNED: Final = (Database, Limits, Sessions, Static, Redis)

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal, Self
 
-from otelmon.settings.owned import OWNED, Database, Limits, Redis, Sessions, Static
+from otelmon.settings.owned import OWNED, Database, Limits, Redis, Sessions, Static, use
 from otelmon.settings.resource import service_attributes
 from otelmon.settings.rules import (
     DIRECTORY,
@@ -261,23 +261,23 @@ class Settings(Thresholds):
 
     def database(self) -> Database:
         """Return the DB_* settings; ConfigError if they cannot be used."""
-        return Database.read(self.owned)
+        return use(Database, self.owned)
 
     def limits(self) -> Limits:
         """Return MAX_CONTENT_LENGTH, RATE_LIMIT, TRUSTED_PROXIES; ConfigError as above."""
-        return Limits.read(self.owned)
+        return use(Limits, self.owned)
 
     def sessions(self) -> Sessions:
         """Return the SESSION_* settings; ConfigError as above."""
-        return Sessions.read(self.owned)
+        return use(Sessions, self.owned)
 
     def static(self) -> Static:
         """Return the STATIC_* settings; ConfigError as above."""
-        return Static.read(self.owned)
+        return use(Static, self.owned)
 
     def redis(self) -> Redis:
         """Return REDIS_URL; ConfigError as above."""
-        return Redis.read(self.owned)
+        return use(Redis, self.owned)
 
 
 def _is_disabled(environ: Mapping[str, str]) -> bool:
