@@ -568,11 +568,11 @@ def test_growth_is_of_one_process_that_was_looked_at_for_long() -> None:
     """One MB a minute is 60 MB an hour, whatever one sample says; another process begins anew."""
     entries = [_entry(n, 10**9 + n * 10**6) for n in range(40)]
     entries[20] = _entry(20, 5 * 10**9)
-    (found,) = diary.growth(entries, _entry(40, 10**9 + 40 * 10**6), 1800)
+    (found,) = diary.growth(entries, _entry(40, 10**9 + 40 * 10**6))
 
     assert found.bytes_per_hour == pytest.approx(60e6)
-    assert diary.growth(entries[:20], _entry(20), 1800) == []
-    assert diary.growth(entries, _entry(40, pid=8), 1800) == []
+    assert diary.growth(entries[:20], _entry(20)) == []
+    assert diary.growth(entries, _entry(40, pid=8)) == []
 
 
 def test_a_slope_is_not_moved_by_what_lies_far_off() -> None:

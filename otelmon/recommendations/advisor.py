@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from otelmon.settings import Settings
 
 
-# Shares of the patience, so that all of them scale with it.
+# Shares and multiples of the patience, so that all of them scale with it.
 _PERIODS: Final = 10
 _STEPS: Final = 5
-_GROWTHS: Final = 6
+_HOURS: Final = 12
 
 
 class Advisor:
@@ -91,7 +91,7 @@ class Advisor:
             counts=diary.counted(entries, now, WINDOW_SECONDS),
             workers=len(reading.workers),
             memory={int(slot): size for slot, (_, size) in now.memory.items()},
-            growth=diary.growth(entries, now, _GROWTHS * patience),
+            growth=diary.growth(entries, now, hour=_HOURS * patience),
             server=self._server(),
             client_errors=requests.top,
             measured=known,

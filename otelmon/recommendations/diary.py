@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 MOST_ENTRIES: Final = 61
 _MOST_WORKERS: Final = 64
 _SECOND: Final = 1e9
-_HOUR: Final = 3600.0
 _FEWEST: Final = 5
 _DAMAGED: Final = (ValueError, TypeError, KeyError)
 
@@ -69,8 +68,8 @@ def counted(diary: Sequence[Entry], now: Entry, seconds: float) -> dict[str, flo
     return {name: value for name, value in found.items() if value >= 0}
 
 
-def growth(diary: Sequence[Entry], now: Entry, seconds: float) -> list[Growth]:
-    """Return how each worker grows that was looked at for so many *seconds*."""
+def growth(diary: Sequence[Entry], now: Entry, *, hour: float = 3600.0) -> list[Growth]:
+    """Return how each worker grows that was looked at for half an *hour*, which has its seconds."""
     found = []
     for slot, (pid, resident) in now.memory.items():
         line = [
@@ -79,10 +78,10 @@ def growth(diary: Sequence[Entry], now: Entry, seconds: float) -> list[Growth]:
             if slot in each.memory and each.memory[slot][0] == pid
         ]
         lasted = line[-1][0] - line[0][0]
-        if len(line) >= _FEWEST and lasted >= seconds:
+        if len(line) >= _FEWEST and lasted >= hour / 2:
             slope = theil_sen(line)
             if slope is not None:
-                found.append(Growth(int(slot), slope * _HOUR, resident, lasted))
+                found.append(Growth(int(slot), slope * hour, resident, lasted))
     return found
 
 

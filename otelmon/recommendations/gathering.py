@@ -10,6 +10,7 @@ from otelmon.ledger.reader import of_instrument
 from otelmon.ledger.requests import DURATION
 from otelmon.metrics import rows, windows
 from otelmon.metrics.figures import ERROR_TYPE
+from otelmon.metrics.rows import Row
 from otelmon.metrics.snapshots import METHOD, ROUTE
 from otelmon.recommendations import cache_misses, pool_exhausted
 from otelmon.recommendations.diary import Entry
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from otelmon.board import Published
     from otelmon.ledger.reader import Reading
     from otelmon.metrics.past import Span
-    from otelmon.metrics.rows import Row
 
 
 _STATUS: Final = "http.response.status_code"
@@ -43,7 +43,7 @@ _CONTAINER: Final = {
     "oom_kills": "container_oom_kills",
 }
 
-Measured = dict[str, list["Row"]]
+Measured = dict[str, list[Row]]
 Kind = tuple[object, object]
 
 
@@ -77,11 +77,21 @@ def answered(reading: Reading) -> Answered:
 
 
 def measured(reading: Reading) -> Measured:
-    """Return what is measured of databases and caches, by instrument."""
-    ours = tuple(each for each in reading.series if each.instrument.name in _NAMES)
+    """Return what is measured of databases and caches, by instrument.
+
+    Of what goes up and down each process's own, since a pool is full by itself.
+    """
+    ours = [each for each in reading.series if each.instrument.name in _NAMES]
+    added = tuple(each for each in ours if each.instrument.merge == "add")
     found: Measured = {}
-    for row in rows.of_ledger(replace(reading, series=ours)):
+    for row in rows.of_ledger(replace(reading, series=added)):
         found.setdefault(row.instrument.name, []).append(row)
+    for series in ours:
+        for slot, value in (
+            reading.values.get(series.base, {}).items() if series not in added else ()
+        ):
+            row = Row(series.instrument, series.attributes, value, worker=slot)
+            found.setdefault(series.instrument.name, []).append(row)
     return found
 
 

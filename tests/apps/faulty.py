@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _ENVIRON: Final = os.environ  # noqa: TID251 - a test's own
 HEALTHY: Final = bool(_ENVIRON.get("HEALTHY"))
-_LEAK: Final = 200_000
+_LEAK: Final = 1_000_000
 
 evidence.PATIENCE_SECONDS = 2.0
 if container := _ENVIRON.get("CONTAINER"):
@@ -84,7 +84,7 @@ def _work(name: str) -> str:
     elif name == "tail":
         _slow(2.5)
     elif name == "leak" and not HEALTHY:
-        _held.append(os.urandom(_LEAK))
+        _held.append(b"x" * _LEAK)
     elif name == "cache":
         _looked_up.add(1, {"result": "hit" if HEALTHY else "miss"})
     elif name == "user":
