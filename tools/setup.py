@@ -32,6 +32,7 @@ UV = ROOT / "requirements" / "uv.txt"
 BUILT = ROOT / "requirements" / "mod_wsgi.txt"
 REQUIREMENTS = {"demo": "demo.txt", "lint": "dev.txt", "test": "dev.txt"}
 PROGRAMS = {
+    "amtool": "prometheus-alertmanager",
     "apache2": "apache2-bin",
     "apxs": "apache2-dev",
     "cc": "gcc",
