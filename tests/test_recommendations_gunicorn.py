@@ -155,6 +155,7 @@ def test_faults_are_named_with_their_numbers(faulty: Gunicorn) -> None:
     assert "mostly 404 of GET {unmatched}" in messages["client-errors"]
     assert "host_network" in messages["monitoring"]
     assert "MAX_CONTENT_LENGTH" in messages["unused-settings"]
+    assert faulty.log.count("MAX_CONTENT_LENGTH") == 1
     assert "shop.seen" in messages["cardinality"]
     assert "attribute user" in messages["cardinality"]
 

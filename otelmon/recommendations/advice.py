@@ -61,7 +61,7 @@ def item(rule: Rule, finding: Finding, since: str | None) -> dict[str, Any]:
         "message": finding.message,
         "evidence": said["evidence"],
         "impact": said["impact"],
-        "actions": said["actions"],
+        "actions": list(said["actions"]),
         "since": since,
         "docs": f"{_DOCS}#{rule.id.lower()}",
     }

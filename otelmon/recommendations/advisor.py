@@ -9,9 +9,10 @@ from otelmon import board, faults
 from otelmon.metrics.overflow import overflows
 from otelmon.metrics.past import Past
 from otelmon.recommendations import advice, diary, evidence, gathering
-from otelmon.recommendations.catalogue import review
+from otelmon.recommendations.catalogue import UNUSED, review
 from otelmon.recommendations.evidence import WINDOW_SECONDS, Evidence
 from otelmon.settings.owned import used
+from otelmon.settings.variables import warn_once
 
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from otelmon.board import Published
     from otelmon.ledger.reader import Reading
     from otelmon.ledger.segment import Segment
+    from otelmon.recommendations.advice import Advice
     from otelmon.recommendations.diary import Entry
     from otelmon.recommendations.evidence import Server
     from otelmon.settings import Settings
@@ -65,7 +67,9 @@ class Advisor:
         found, now = self._gathered(segment, reading, published, entries)
         entries = diary.noted(entries, now, step=patience / _STEPS)
         before = advice.read(segment)
-        advice.publish(segment, advice.advice(review(found), reading.at, before), entries)
+        advised = advice.advice(review(found), reading.at, before)
+        advice.publish(segment, advised, entries)
+        _warn(advised)
 
     def _gathered(
         self, segment: Segment, reading: Reading, published: Published, entries: list[Entry]
@@ -103,3 +107,10 @@ class Advisor:
             interval=published.interval,
         )
         return found, now
+
+
+def _warn(advised: Advice) -> None:
+    """Log, once in the life of the process, that variables are set which do nothing."""
+    for each in advised.made:
+        if each["slug"] == UNUSED:
+            warn_once(each["message"])
