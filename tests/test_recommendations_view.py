@@ -15,8 +15,8 @@ from otelmon.recommendations.diary import Entry
 from otelmon.recommendations.evidence import Evidence
 from otelmon.settings import Settings
 from tests.endpoints import get, ops
+from tests.evidences import pool
 from tests.sources import SECOND, Counts, published
-from tests.test_recommendations import pool
 
 
 if TYPE_CHECKING:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 from otelmon.errors import ConfigError, OtelmonError
 
 
@@ -36,6 +34,9 @@ class DiskCheck:
             DiskFullError: there is less space.
             OSError: there is no such path, or it cannot be looked at.
         """
+        # Here, because most processes never look; it imports all that packs files.
+        import shutil
+
         free = shutil.disk_usage(self._path).free
         if free < self._free_bytes:
             raise DiskFullError(

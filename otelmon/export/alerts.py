@@ -64,8 +64,10 @@ class _Figure(NamedTuple):
 
 
 def _figures(settings: Settings) -> tuple[_Figure, ...]:
-    names = requests(settings)
-    look_ups = f"({_rate('app_cache_hits_total')} + {_rate('app_cache_misses_total')})"
+    return (*_of_machine(), *_of_requests(settings), *_of_capacity())
+
+
+def _of_machine() -> tuple[_Figure, ...]:
     return (
         _Figure(
             "cpu",
@@ -88,6 +90,22 @@ def _figures(settings: Settings) -> tuple[_Figure, ...]:
             "The disk is nearly full.",
             'The disk is {{ $value | printf "%.1f" }} % full.',
         ),
+        _Figure(
+            "disk_full_soon",
+            "OtelmonDiskFullSoon",
+            "system_disk_free_bytes / -deriv(system_disk_free_bytes[1h]) / 3600 < {}",
+            "The disk will be full soon.",
+            'It is full in {{ $value | printf "%.1f" }} hours at the rate of the last hour.',
+            "deriv(system_disk_free_bytes[1h]) < 0",
+            for_="15m",
+        ),
+    )
+
+
+def _of_requests(settings: Settings) -> tuple[_Figure, ...]:
+    names = requests(settings)
+    look_ups = f"({_rate('app_cache_hits_total')} + {_rate('app_cache_misses_total')})"
+    return (
         _Figure(
             "error_rate",
             "OtelmonHighErrorRate",
@@ -112,6 +130,11 @@ def _figures(settings: Settings) -> tuple[_Figure, ...]:
             "{{ $value | humanizePercentage }} of the look-ups of the last 5 minutes were hits.",
             f"({_more('app_cache_hits_total')} + {_more('app_cache_misses_total')}) >= {_LOOK_UPS}",
         ),
+    )
+
+
+def _of_capacity() -> tuple[_Figure, ...]:
+    return (
         _Figure(
             "pool_exhaustion",
             "OtelmonPoolExhausted",
@@ -127,15 +150,6 @@ def _figures(settings: Settings) -> tuple[_Figure, ...]:
             f"/ {BY} (avg_over_time(otelmon_workers[5m])) > {{}}",
             "Nearly all workers are busy.",
             '{{ $value | printf "%.0f" }} % of the workers were busy over the last 5 minutes.',
-        ),
-        _Figure(
-            "disk_full_soon",
-            "OtelmonDiskFullSoon",
-            "system_disk_free_bytes / -deriv(system_disk_free_bytes[1h]) / 3600 < {}",
-            "The disk will be full soon.",
-            'It is full in {{ $value | printf "%.1f" }} hours at the rate of the last hour.',
-            "deriv(system_disk_free_bytes[1h]) < 0",
-            for_="15m",
         ),
     )
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from itertools import combinations
-from statistics import median
 from typing import TYPE_CHECKING, Final
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
 _MOST: Final = 61
@@ -25,4 +24,13 @@ def theil_sen(line: Sequence[tuple[float, float]]) -> float | None:
     # The newest always counts.
     points = line[::-1][::step]
     slopes = [(y2 - y1) / (x2 - x1) for (x1, y1), (x2, y2) in combinations(points, 2) if x1 != x2]
-    return median(slopes) if slopes else None
+    return middle(slopes)
+
+
+def middle(values: Iterable[float]) -> float | None:
+    """Return the median, None of nothing; the module statistics would import decimal numbers."""
+    ordered = sorted(values)
+    half = len(ordered) // 2
+    if len(ordered) % 2 == 1:
+        return ordered[half]
+    return (ordered[half - 1] + ordered[half]) / 2 if ordered else None

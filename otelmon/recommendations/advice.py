@@ -1,4 +1,7 @@
-"""What is advised: kept beside the board, so that every process tells the same."""
+"""What is advised: kept beside the board, so that every process tells the same.
+
+Who reads it does not import what finds it: only the keeper is to pay for that.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from otelmon.ledger import layout, twin
 from otelmon.metrics import figures
-from otelmon.recommendations import diary, monitoring_itself
-from otelmon.recommendations.catalogue import RULES
+from otelmon.recommendations import diary
 from otelmon.recommendations.verdict import SEVERITIES
 
 
@@ -85,12 +87,17 @@ def _checked(each: Reviewed) -> dict[str, Any]:
 
 def late(seconds: float) -> Advice:
     """Return what there is to say where the keeper is so late that the rest is not about now."""
+    from otelmon.recommendations import monitoring_itself
+    from otelmon.recommendations.catalogue import RULES
+
     (rule,) = (each for each in RULES if each.judge is monitoring_itself.judge)
     return Advice(0.0, (), [item(rule, monitoring_itself.late(seconds), None)])
 
 
 def unchecked() -> list[dict[str, Any]]:
     """Return every recommendation as it stands before the first sample."""
+    from otelmon.recommendations.catalogue import RULES
+
     return [
         {
             "id": rule.id,

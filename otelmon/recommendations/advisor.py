@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Final
 from otelmon import board, faults
 from otelmon.metrics.overflow import overflows
 from otelmon.metrics.past import Past
-from otelmon.recommendations import advice, diary, evidence, gathering
-from otelmon.recommendations.catalogue import UNUSED, review
+from otelmon.recommendations import advice, diary, evidence
 from otelmon.recommendations.evidence import WINDOW_SECONDS, Evidence
 from otelmon.settings.owned import used
 from otelmon.settings.variables import warn_once
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 _PERIODS: Final = 10
 _STEPS: Final = 5
 _HOURS: Final = 12
+_UNUSED: Final = "unused-settings"
 
 
 class Advisor:
@@ -63,6 +63,9 @@ class Advisor:
         if time.monotonic() < self._due:
             return
         self._due = time.monotonic() + patience / _PERIODS
+        # Here, because only the keeper is to pay for the import.
+        from otelmon.recommendations.catalogue import review
+
         entries = advice.read_diary(segment)
         found, now = self._gathered(segment, reading, published, entries)
         entries = diary.noted(entries, now, step=patience / _STEPS)
@@ -74,8 +77,8 @@ class Advisor:
     def _gathered(
         self, segment: Segment, reading: Reading, published: Published, entries: list[Entry]
     ) -> tuple[Evidence, Entry]:
-        # Here, because only the keeper is to pay for the import of psutil.
         from otelmon.instruments.resident import resident
+        from otelmon.recommendations import gathering
 
         past = Past(segment, board.newest(segment))
         spans, points = past.spans, past.points
@@ -112,5 +115,5 @@ class Advisor:
 def _warn(advised: Advice) -> None:
     """Log, once in the life of the process, that variables are set which do nothing."""
     for each in advised.made:
-        if each["slug"] == UNUSED:
+        if each["slug"] == _UNUSED:
             warn_once(each["message"])

@@ -53,7 +53,6 @@ class Rule(NamedTuple):
     """If one of these is made, this one is not: that one names the cause"""
 
 
-UNUSED: Final = "unused-settings"
 RULES: Final = (
     Rule("OTM-R001", "high-cpu", "High CPU usage", high_cpu.judge),
     Rule("OTM-R002", "cpu-throttled", "CPU limit reached", cpu_throttled.judge),
@@ -94,7 +93,7 @@ RULES: Final = (
     Rule("OTM-R024", "no-checks", "No health checks", no_checks.judge, patient=False),
     Rule(
         "OTM-R025",
-        UNUSED,
+        "unused-settings",
         "Settings that do nothing",
         unused_settings.judge,
         patient=False,

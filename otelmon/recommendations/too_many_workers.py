@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from statistics import median
 from typing import TYPE_CHECKING, Final
 
+from otelmon.metrics.slope import middle
 from otelmon.recommendations.amounts import size
 from otelmon.recommendations.verdict import (
     PASS,
@@ -43,7 +43,7 @@ def judge(evidence: Evidence) -> Verdict:
     proposed = max(advised, 2 * math.ceil(most))
     if proposed >= evidence.workers:
         return PASS
-    each = median(evidence.memory.values()) if evidence.memory else None
+    each = middle(evidence.memory.values())
     freed = None if each is None else (evidence.workers - proposed) * each
     wins = f" would free about {size(freed)}" if freed is not None else " would free memory"
     return recommend(
