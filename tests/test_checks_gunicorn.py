@@ -1,8 +1,7 @@
-"""Health checks of a real gunicorn: a Redis that hangs, one that refuses, a file for readiness."""
+"""Health checks of a real gunicorn: servers that hang or refuse, and a file for readiness."""
 
 from __future__ import annotations
 
-import signal
 import statistics
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -12,6 +11,7 @@ import pytest
 
 from tests import peek
 from tests.gunicorn_server import Gunicorn, free_port
+from tests.postgres_server import Postgres
 from tests.redis_server import redis_server
 from tests.waiting import until
 
@@ -27,11 +27,35 @@ ASKED: Final = 40
 
 
 class Site(NamedTuple):
-    """A server, the Redis that is critical to it, and the file that makes it ready."""
+    """A server, what is critical to it, and the file that makes it ready."""
 
     server: Gunicorn
     redis: psutil.Process
+    database: Postgres
     ready: Path
+
+    def hang(self, name: str) -> None:
+        """Stop what a check asks."""
+        if name == "redis":
+            self.redis.suspend()
+        else:
+            self.database.hang()
+
+    def resume(self, name: str) -> None:
+        """Let it go on."""
+        if name == "redis":
+            self.redis.resume()
+        else:
+            self.database.resume()
+
+    def connections(self, name: str) -> int:
+        """Return how many connections the workers have with what a check asks."""
+        port = _port(self.redis) if name == "redis" else self.database.port
+        return sum(
+            getattr(each.raddr, "port", None) == port
+            for worker in self.server.workers()
+            for each in worker.net_connections("tcp")
+        )
 
     def services(self) -> dict[str, Any]:
         """Return what a worker says."""
@@ -54,12 +78,13 @@ def _site(
     directory = tmp_path_factory.mktemp("checks")
     ready = directory / "ready"
     ready.touch()
-    with redis_server(directory) as url:
+    with redis_server(directory) as url, Postgres() as database:
         (redis,) = (
             child for child in psutil.Process().children() if f":{_port(child)}/" in f"{url}/"
         )
         env = {
             "CHECK_REDIS": url,
+            "CHECK_DATABASE": database.url("postgres"),
             "CHECK_OTHER_REDIS": f"redis://127.0.0.1:{free_port()}/0",
             "CHECK_READY": str(ready),
             "HEALTH_CHECK_INTERVAL": "1",
@@ -75,8 +100,9 @@ def _site(
             env=env,
         ) as server:
             server.wait_for_workers(seconds=60)
-            site = Site(server, redis, ready)
+            site = Site(server, redis, database, ready)
             assert site.becomes("redis", "up"), server.log
+            assert site.becomes("database", "up"), server.log
             assert site.becomes("cache", "down"), server.log
             yield site
 
@@ -105,6 +131,7 @@ def test_all_processes_tell_the_same_of_the_checks(site: Site) -> None:
     assert {name: each["status"] for name, each in services.items()} == {
         "disk": "up",
         "redis": "up",
+        "database": "up",
         "cache": "down",
         "warm": "up",
     }
@@ -123,27 +150,28 @@ def _lasting(said: dict[str, Any]) -> str:
     )
 
 
-def test_a_redis_that_hangs_holds_up_nothing(site: Site) -> None:
+@pytest.mark.parametrize("name", ["redis", "database"])
+def test_a_server_that_hangs_holds_up_nothing(site: Site, name: str) -> None:
     """/health tells that it is down and since when, as fast as ever, and comes back with it."""
     idle = _median_time(site)
-    site.redis.send_signal(signal.SIGSTOP)
+    site.hang(name)
     try:
-        assert site.becomes("redis", "down"), site.server.log
+        assert site.becomes(name, "down"), site.server.log
         hanging = _median_time(site)
         answer = site.server.get("/health")
-        service = answer.json()["services"]["redis"]
+        service = answer.json()["services"][name]
         assert (answer.status, answer.json()["status"]) == (503, "unhealthy")
         assert (service["error"], service["latency_ms"]) == ("timeout", None)
         assert service["since"] <= service["checked_at"]
         # The judgement is renewed, and the keeper has one thread there, not one for each round.
-        assert until(lambda: site.services()["redis"]["checked_at"] > service["checked_at"], 30)
-        assert until(lambda: site.services()["redis"]["since"] == service["since"])
-        assert len(_connections(site)) == 1
+        assert until(lambda: site.services()[name]["checked_at"] > service["checked_at"], 30)
+        assert until(lambda: site.services()[name]["since"] == service["since"])
+        assert site.connections(name) == 1
         assert site.server.ops("/health").status == 503
         assert {site.server.get(path).status for path in ("/livez", "/readyz", "/ok")} == {200}
     finally:
-        site.redis.send_signal(signal.SIGCONT)
-    assert site.becomes("redis", "up"), site.server.log
+        site.resume(name)
+    assert site.becomes(name, "up"), site.server.log
     assert site.server.get("/health").status == 200
     assert hanging < MOST_RATIO * idle
 
@@ -157,15 +185,16 @@ def _median_time(site: Site) -> float:
     return statistics.median(times)
 
 
-def _connections(site: Site) -> list[Any]:
-    """Return the connections that workers have with the Redis."""
-    port = _port(site.redis)
-    return [
-        each
-        for worker in site.server.workers()
-        for each in worker.net_connections("tcp")
-        if getattr(each.raddr, "port", None) == port
-    ]
+def test_a_database_that_refuses_is_down_until_it_is_back(site: Site) -> None:
+    """Its error is told by its class, /livez goes on, and nothing must be done when it comes back."""
+    site.database.crash()
+    try:
+        assert site.becomes("database", "down"), site.server.log
+        assert until(lambda: site.services()["database"]["error"] == "OperationalError", 30)
+        assert (site.server.get("/health").status, site.server.get("/livez").status) == (503, 200)
+    finally:
+        site.database.start()
+    assert site.becomes("database", "up"), site.server.log
 
 
 def test_a_check_for_readiness_keeps_requests_away(site: Site) -> None:

@@ -36,6 +36,7 @@ PROGRAMS = {
     "apache2": "apache2-bin",
     "apxs": "apache2-dev",
     "cc": "gcc",
+    "initdb": "postgresql",
     "prometheus": "prometheus",
     "promtool": "prometheus",
     "setpriv": "util-linux",
@@ -43,8 +44,6 @@ PROGRAMS = {
     "wrk": "wrk",
 }
 """What the tests start or are built with, and the Debian package that holds it."""
-# Where Debian puts servers; not every user has it on the path.
-SERVERS = "/usr/sbin"
 
 
 class SetupError(Exception):
@@ -187,9 +186,10 @@ def missing_packages() -> list[str]:
 
 def missing_programs() -> list[str]:
     """Return the programs that cannot be found."""
-    return [
-        name for name in PROGRAMS if not (shutil.which(name) or shutil.which(name, path=SERVERS))
-    ]
+    # Where Debian puts servers; not every user has it on the path, and PostgreSQL's nobody.
+    servers = ["/usr/sbin", *map(str, Path("/usr/lib/postgresql").glob("*/bin"))]
+    path = os.pathsep.join(servers)
+    return [name for name in PROGRAMS if not (shutil.which(name) or shutil.which(name, path=path))]
 
 
 def run(*command: str, stdout: int | None = None) -> bool:

@@ -1,7 +1,7 @@
 """The plain application with health checks, each on what its variable names, if that is set.
 
-CHECK_REDIS (critical) and CHECK_OTHER_REDIS are Redis servers, CHECK_URL a service, CHECK_READY a
-file that must be there before requests are taken. `/checks/add` registers one more in the process
+CHECK_REDIS (critical) and CHECK_OTHER_REDIS are Redis servers, CHECK_DATABASE (critical) is a
+database, CHECK_URL a service, CHECK_READY a file that must be there before requests are taken. `/checks/add` registers one more in the process
 that answers.
 """
 
@@ -12,8 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import redis
+import sqlalchemy
 
-from otelmon import DiskCheck, HttpCheck, RedisCheck, add_check, monitor, set_route
+from otelmon import (
+    DiskCheck,
+    HttpCheck,
+    RedisCheck,
+    SqlAlchemyCheck,
+    add_check,
+    monitor,
+    set_route,
+)
 from tests.apps import answers
 
 
@@ -37,6 +46,8 @@ if url := _ENVIRON.get("CHECK_REDIS"):
     _check_redis("redis", url, critical=True)
 if url := _ENVIRON.get("CHECK_OTHER_REDIS"):
     _check_redis("cache", url, critical=False)
+if url := _ENVIRON.get("CHECK_DATABASE"):
+    add_check("database", SqlAlchemyCheck(sqlalchemy.create_engine(url)), critical=True)
 if url := _ENVIRON.get("CHECK_URL"):
     add_check("service", HttpCheck(url))
 if ready := _ENVIRON.get("CHECK_READY"):
