@@ -11,7 +11,6 @@ from otelmon.metrics.past import Past
 from otelmon.recommendations import advice, diary, evidence
 from otelmon.recommendations.evidence import WINDOW_SECONDS, Evidence
 from otelmon.settings.owned import used
-from otelmon.settings.variables import warn_once
 
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from otelmon.board import Published
     from otelmon.ledger.reader import Reading
     from otelmon.ledger.segment import Segment
-    from otelmon.recommendations.advice import Advice
     from otelmon.recommendations.diary import Entry
     from otelmon.recommendations.evidence import Server
     from otelmon.settings import Settings
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
 _PERIODS: Final = 10
 _STEPS: Final = 5
 _HOURS: Final = 12
-_UNUSED: Final = "unused-settings"
 
 
 class Advisor:
@@ -70,9 +67,7 @@ class Advisor:
         found, now = self._gathered(segment, reading, published, entries)
         entries = diary.noted(entries, now, step=patience / _STEPS)
         before = advice.read(segment)
-        advised = advice.advice(review(found), reading.at, before)
-        advice.publish(segment, advised, entries)
-        _warn(advised)
+        advice.publish(segment, advice.advice(review(found), reading.at, before), entries)
 
     def _gathered(
         self, segment: Segment, reading: Reading, published: Published, entries: list[Entry]
@@ -110,10 +105,3 @@ class Advisor:
             interval=published.interval,
         )
         return found, now
-
-
-def _warn(advised: Advice) -> None:
-    """Log, once in the life of the process, that variables are set which do nothing."""
-    for each in advised.made:
-        if each["slug"] == _UNUSED:
-            warn_once(each["message"])

@@ -1,6 +1,6 @@
 """An application that does wrong what recommendations are about, or with $HEALTHY set does it right.
 
-The paths are the same. What takes five minutes takes two seconds here. $CONTAINER names a
+The paths are the same. What takes five minutes takes one second here. $CONTAINER names a
 directory with a tree of control groups to be taken for the machine's.
 """
 
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 _ENVIRON: Final = os.environ  # noqa: TID251 - a test's own
 HEALTHY: Final = bool(_ENVIRON.get("HEALTHY"))
-_LEAK: Final = 1_000_000
+_LEAK: Final = 2_000_000
 
-evidence.PATIENCE_SECONDS = 2.0
+evidence.PATIENCE_SECONDS = 1.0
 if container := _ENVIRON.get("CONTAINER"):
     vars(host)["Cgroups"] = lambda: Cgroups(Path(container))
 
