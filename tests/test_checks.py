@@ -319,7 +319,7 @@ def test_only_a_critical_check_that_is_down_is_unhealthy(
     base: str, checks: list[dict[str, Any]], status: str
 ) -> None:
     """Anything else that is not up is degraded at the most, and mends nothing."""
-    assert results.standing(base, [_result(**each) for each in checks]) == status
+    assert results.status(base, [_result(**each) for each in checks]) == status
 
 
 @pytest.mark.parametrize(

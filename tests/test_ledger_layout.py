@@ -79,6 +79,16 @@ def test_the_parts_of_a_file_do_not_overlap_and_lie_on_pages() -> None:
     assert layout.slot_at(layout.SLOTS) == layout.FILE_BYTES
 
 
+def test_every_word_of_the_header_has_one_meaning() -> None:
+    """No two of the parts that keep a word there keep the same one, and all lie behind the head."""
+    named = {name: word for name, word in vars(layout).items() if name.startswith("HEADER_")}
+    del named["HEADER_BOARD"]
+    words = [*named.values(), *(each.word for each in (*layout.TWINS, *layout.RINGS))]
+
+    assert len(words) == len(set(words))
+    assert all(7 < word < layout.PAGE // layout.WORD for word in words)
+
+
 def test_every_lane_is_aligned_to_its_width() -> None:
     """Counts and values begin at multiples of 8 bytes, so no lane crosses a cache line."""
     starts = (layout.COUNTS_AT, layout.VALUES_AT, layout.SLOT_BYTES, layout.slot_at(1))

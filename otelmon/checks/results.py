@@ -97,7 +97,7 @@ def read(segment: Segment) -> Results | None:
 # -- what follows from them -----------------------------------------------------------------------
 
 
-def standing(base: str, results: Iterable[Result]) -> str:
+def status(base: str, results: Iterable[Result]) -> str:
     """Return how the instance stands that is *base* without its checks.
 
     Only a critical check that is down is unhealthy: one whose state is not known, or that is not

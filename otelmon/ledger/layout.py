@@ -68,8 +68,8 @@ class Twin(NamedTuple):
 
 BOARD: Final = Twin(15, BOARD_AT, BOARD_BUFFER)
 # What checks came to, and what is advised, each as often as it changes.
-CHECKS: Final = Twin(24, BOARD.end, 32 * 1024)
-ADVICE: Final = Twin(25, CHECKS.end, 256 * 1024)
+CHECKS: Final = Twin(28, BOARD.end, 32 * 1024)
+ADVICE: Final = Twin(29, CHECKS.end, 256 * 1024)
 TWINS: Final = (BOARD, CHECKS, ADVICE)
 
 PAST_AT: Final = ADVICE.end

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from otelmon import faults
-from otelmon.checks.results import standing
+from otelmon.checks import results
 from otelmon.metrics import figures
 from otelmon.views.response import as_json
 
@@ -41,7 +41,7 @@ def summary(
     system = figures.system(published)
     recent = figures.current(reading, published)
     return {
-        "status": standing(figures.status(reading, published, faults.seen()), checks),
+        "status": results.status(figures.status(reading, published, faults.seen()), checks),
         "alerts": {"critical": 0, "warning": 0, "total": 0},
         "system": {
             name: system[name] for name in ("cpu_percent", "memory_percent", "disk_percent")
