@@ -16,6 +16,9 @@ from otelmon.metrics import windows
 from otelmon.metrics.history import columns
 from otelmon.metrics.past import Past
 from otelmon.metrics.seen import Seen
+from otelmon.recommendations import advice
+from otelmon.recommendations.advisor import Advisor
+from otelmon.settings import Settings
 from tests.sources import SECOND, Counts, published
 
 
@@ -103,6 +106,16 @@ class Instance:
         past = Past(self.segment, board.newest(self.segment))
         return cpu(lambda: columns(past.points, interval=_INTERVAL), calls=1)
 
+    def advised(self) -> float:
+        """Look at everything and publish what is recommended."""
+        reading, said = self.moment()
+        advisor = Advisor(Settings(), server=lambda: None, checks=lambda: 0)
+        return cpu(lambda: advisor.tick(self.segment, reading, said), calls=1)
+
+    def advice(self) -> float:
+        """Read what is recommended, as a request does."""
+        return cpu(lambda: advice.read(self.segment), calls=20)
+
     @property
     def bytes(self) -> int:
         """Return what of the file the past takes, without the rest of its last pages."""
@@ -117,6 +130,8 @@ _CASES: Final[dict[str, tuple[Callable[[Instance], float], str]]] = {
     "the keeper's snapshot and point": (Instance.remembered, "ms"),
     "windows and routes, once per publication": (Instance.worked_out, "ms"),
     "the whole history": (Instance.columns, "ms"),
+    "recommendations, twice a minute": (Instance.advised, "ms"),
+    "recommendations, as a request reads them": (Instance.advice, "us"),
 }
 
 

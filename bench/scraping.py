@@ -151,6 +151,12 @@ class Otelmon(Contender):
         """Remember nothing."""
         return None
 
+    def checks(self) -> None:
+        """Have no health checks."""
+
+    def advice(self) -> None:
+        """Advise nothing."""
+
     def adopted(self) -> str:
         """Say nothing of the API."""
         return ""

@@ -7,6 +7,8 @@ app = monitor(app)
 
 from __future__ import annotations
 
+from otelmon.checks import DiskCheck, HttpCheck, RedisCheck, SqlAlchemyCheck
+from otelmon.checks.registry import add_check
 from otelmon.engines import create_engine, engine_options
 from otelmon.errors import ConfigError, LedgerError, OtelmonError
 from otelmon.metrics.api.view import View
@@ -19,12 +21,17 @@ from otelmon.stack import Monitor, meter_provider, metrics_data, monitor
 
 __all__ = [
     "ConfigError",
+    "DiskCheck",
+    "HttpCheck",
     "LedgerError",
     "Monitor",
     "OtelmonError",
+    "RedisCheck",
     "RequestMetrics",
     "Settings",
+    "SqlAlchemyCheck",
     "View",
+    "add_check",
     "create_engine",
     "engine_options",
     "meter_provider",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 from otelmon.middleware import routes
+from otelmon.settings.owned import used
 
 
 if TYPE_CHECKING:
@@ -24,14 +25,6 @@ _IDLE: Final = (
     "DB_POOL_PRE_PING",
     "MAX_CONTENT_LENGTH",
 )
-
-
-_read: set[str] = set()
-
-
-def reads(*names: str) -> None:
-    """Note that a part of otelmon that is in use in this process reads these variables."""
-    _read.update(names)
 
 
 class Log(Protocol):
@@ -67,7 +60,7 @@ def announce(
             path,
             path.removeprefix(settings.prefix),
         )
-    idle = [name for name in _IDLE if name in settings.owned and name not in _read]
+    idle = [name for name in _IDLE if name in settings.owned and name not in used()]
     if idle:
         log.warning(
             "%s: set, but no part of otelmon that is in use reads it. Unset it, unless the "

@@ -1,21 +1,12 @@
-"""The board: what the keeper publishes and every process reads.
-
-It lies in the ledger's file as two buffers that are written in turn, each with its length and its
-crc32 in front, and the count of publications in the header names the newer one. A keeper that is
-killed while it writes leaves the other buffer as it was; a reader that was overtaken sees a wrong
-crc and reads again.
-"""
+"""The board: what the keeper publishes and every process reads."""
 
 from __future__ import annotations
 
 import json
-import struct
-import zlib
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Final
 
-from otelmon.errors import LedgerError
-from otelmon.ledger import layout
+from otelmon.ledger import layout, twin
 
 
 if TYPE_CHECKING:
@@ -23,9 +14,6 @@ if TYPE_CHECKING:
 
     from otelmon.ledger.segment import Segment
 
-
-_HEAD: Final = struct.Struct("=QQ")
-_TRIES: Final = 3
 
 Number = float | int | None
 
@@ -70,37 +58,18 @@ def publish(segment: Segment, published: Published) -> None:
         LedgerError, OSError: there is no space for it; the board stays as it was.
     """
     payload = json.dumps(asdict(published), separators=(",", ":")).encode()
-    if len(payload) > layout.BOARD_BUFFER - _HEAD.size:
-        raise LedgerError(
-            f"The board's {len(payload)} bytes do not fit into {layout.BOARD_BUFFER}."
-        )
-    number = segment.header[layout.HEADER_BOARD] + 1
-    at = number % 2 * layout.BOARD_BUFFER
-    segment.take_space(layout.BOARD_AT + at, _HEAD.size + len(payload))
-    start = at + _HEAD.size
-    segment.board[at:start] = _HEAD.pack(len(payload), zlib.crc32(payload))
-    segment.board[start : start + len(payload)] = payload
-    segment.header[layout.HEADER_BOARD] = number
+    twin.write(segment, layout.BOARD, payload)
 
 
 def newest(segment: Segment) -> int:
     """Return the number of the last publication, 0 before the first."""
-    return segment.header[layout.HEADER_BOARD]
+    return twin.newest(segment, layout.BOARD)
 
 
 def read(segment: Segment) -> Published | None:
     """Return the newest state of the board; None before the first."""
-    for _ in range(_TRIES):
-        number = segment.header[layout.HEADER_BOARD]
-        if number == 0:
-            return None
-        at = number % 2 * layout.BOARD_BUFFER
-        length, crc = _HEAD.unpack(segment.board[at : at + _HEAD.size])
-        if length <= layout.BOARD_BUFFER - _HEAD.size:
-            payload = bytes(segment.board[at + _HEAD.size : at + _HEAD.size + length])
-            if zlib.crc32(payload) == crc:
-                return _decode(payload)
-    return None
+    payload = twin.read(segment, layout.BOARD)
+    return None if payload is None else _decode(payload)
 
 
 def _decode(payload: bytes) -> Published:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from otelmon import __version__
 from otelmon.demo.arguments import add_load, whole
 from otelmon.errors import OtelmonError
+from otelmon.export.scrape import TOKEN_FILE, scrape
 from otelmon.settings import Settings
 
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 _DEMO_NEEDS = ("flask", "gunicorn", "sqlalchemy", "dotenv")
 _MOST_WORKERS = 64
+UNNAMED = "unknown_service"
+"""OpenTelemetry's word for a service that nobody has named"""
 
 
 def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
@@ -57,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_run(commands)
     _add_demo(commands)
+    _add_export(commands)
     return parser
 
 
@@ -144,6 +148,48 @@ def _demo(options: argparse.Namespace, environ: Mapping[str, str]) -> None:
         rate=options.rate,
     )
     runner.run(plan, environ, _say)
+
+
+def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "export",
+        help="write what Prometheus and Alertmanager are to know",
+        description="Write a file for Prometheus or Alertmanager to the standard output, from the "
+        "settings of the environment.",
+    )
+    parser.set_defaults(run=_export)
+    parser.add_argument("what", choices=["prometheus-rules", "alertmanager", "scrape"])
+    parser.add_argument(
+        "--job", metavar="NAME", help="job of the scrape (default: OTEL_SERVICE_NAME, or otelmon)"
+    )
+    parser.add_argument("--target", metavar="HOST:PORT", help="scrape this, not the metrics port")
+    parser.add_argument(
+        "--token-file",
+        metavar="FILE",
+        default=TOKEN_FILE,
+        help="where Prometheus finds the token (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--env-file", type=Path, metavar="FILE", help="variables that go before the environment's"
+    )
+
+
+def _export(options: argparse.Namespace, environ: Mapping[str, str]) -> None:
+    from otelmon.export.alertmanager import alertmanager
+    from otelmon.export.prometheus_rules import prometheus_rules
+    from otelmon.settings.env_file import read_env_file
+
+    own = {} if options.env_file is None else read_env_file(options.env_file)
+    settings = Settings.from_env({**environ, **own})
+    named = settings.service_name != UNNAMED
+    job = options.job or (settings.service_name if named else "otelmon")
+    if options.what == "prometheus-rules":
+        written = prometheus_rules(settings, job=job)
+    elif options.what == "alertmanager":
+        written = alertmanager()
+    else:
+        written = scrape(settings, job=job, target=options.target, token_file=options.token_file)
+    sys.stdout.write(written)
 
 
 def require(packages: Sequence[str], install: str) -> None:

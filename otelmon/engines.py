@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from otelmon.announcement import reads
 from otelmon.errors import ConfigError
 from otelmon.settings import Settings
 from otelmon.settings.variables import warn_once
@@ -75,7 +74,6 @@ def _options(url: str | URL, pool: type[Pool] | None) -> dict[str, Any]:
 
     settings = settings_in_use() or Settings.from_env()
     database = settings.database()
-    reads(*(name for name, _ in _OPTIONS.values()))
     parsed = make_url(url)
     if pool is None:
         dialect = parsed.get_dialect()

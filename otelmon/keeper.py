@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from otelmon.board import Number
+    from otelmon.checks.rounds import Rounds
     from otelmon.ledger.ledger import Ledger
     from otelmon.ledger.reader import Reading
     from otelmon.ledger.segment import Segment
     from otelmon.metrics.host import HostMeter
     from otelmon.port import Port
+    from otelmon.recommendations.advisor import Advisor
     from otelmon.settings import Settings
 
 
@@ -63,11 +65,14 @@ class Keeper:
         draining: Callable[[], bool],
         descriptors: Callable[[], list[int]],
         observe: Callable[[], object],
+        checks: Rounds | None = None,
+        advisor: Advisor | None = None,
     ) -> None:
         """Do nothing yet.
 
         *port* is None where the metrics port is off; *announce* is called once per instance;
-        *observe* in every process, once per interval, and it may hang.
+        *observe* in every process, once per interval, and it may hang; *checks* are asked at the
+        keeper's beats, and *advisor* looks at what it publishes.
         """
         self._ledger = ledger
         self._settings = settings
@@ -85,6 +90,12 @@ class Keeper:
         self._observing = threads.Errand(observe)
         self._observe = observe
         self._observe_at = 0.0
+        self._checks, self._advisor = checks, advisor
+
+    @property
+    def beats(self) -> bool:
+        """Tell whether this process may come to be the keeper."""
+        return self._ended is not None
 
     def start(self) -> None:
         """Begin to beat, in a thread that goes on beside whatever the application does."""
@@ -112,6 +123,10 @@ class Keeper:
             self._port.forget()
         self._host, self._due = None, None
         self._observing, self._observe_at = threads.Errand(self._observe), 0.0
+        if self._checks is not None:
+            self._checks.forget()
+        if self._advisor is not None:
+            self._advisor.forget()
 
     def _run(self, alarm: threads.Alarm, ended: threads.Alarm) -> None:
         while not alarm.rung:
@@ -189,7 +204,10 @@ class Keeper:
         if segment is None or (lease is not None and not lease.take()):
             self._host, self._due = None, None
             self._ageing = Ageing(self._settings.series_idle_seconds)
+            if self._checks is not None:
+                self._checks.rest()
             return
+        self._ask_checks(segment)
         before = board.read(segment)
         if self._due is None:
             # A keeper that takes over keeps the rhythm of the one before.
@@ -198,6 +216,13 @@ class Keeper:
                 self._announce()
         if time.monotonic() >= self._due:
             self._publish(segment, before)
+
+    def _ask_checks(self, segment: Segment) -> None:
+        try:
+            if self._checks is not None:
+                self._checks.tick(segment)
+        except Exception as error:  # noqa: BLE001 - the other duties go on
+            faults.report("health_checks", error)
 
     def _publish(self, segment: Segment, before: Published | None) -> None:
         interval = self._settings.monitoring_interval
@@ -227,6 +252,14 @@ class Keeper:
         except Exception as error:  # noqa: BLE001 - what is of now is worth publishing
             faults.report("history", error)
         board.publish(segment, published)
+        self._advise(segment, reading, published)
+
+    def _advise(self, segment: Segment, reading: Reading, published: Published) -> None:
+        try:
+            if self._advisor is not None:
+                self._advisor.tick(segment, reading, published)
+        except Exception as error:  # noqa: BLE001 - the figures are published
+            faults.report("recommendations", error)
 
     def _following(self, pause: float) -> float:
         """Return when to publish next: in the rhythm, unless this time came too late for that."""

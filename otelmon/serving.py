@@ -19,6 +19,7 @@ from otelmon.errors import LedgerError, ThreadsError
 from otelmon.ledger import files, parentage
 from otelmon.ledger.identity import has_one, identify, links
 from otelmon.ledger.parentage import Parent
+from otelmon.recommendations.evidence import Server
 
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 # How long a forked child is looked at for becoming a gunicorn worker: it does so at its boot.
 _WATCH_SECONDS: Final = 30.0
 _WATCH_PAUSE: Final = 0.05
+_KINDS: Final = {"SyncWorker": "sync", "ThreadWorker": "gthread", "GeventWorker": "gevent"}
 
 
 def gunicorn_worker() -> Any | None:  # noqa: ANN401 - gunicorn has no types
@@ -174,6 +176,15 @@ class Serving:
     def descriptors(self) -> list[int]:
         """Return the server's listening sockets."""
         return self._descriptors
+
+    def server(self) -> Server | None:
+        """Return how gunicorn was told to serve; None under any other server."""
+        worker = self._worker
+        if worker is None:
+            return None
+        kind = _KINDS.get(type(worker).__name__, type(worker).__name__)
+        cfg = worker.cfg
+        return Server(kind, int(cfg.workers), int(cfg.threads), float(cfg.timeout))
 
     def draining(self) -> bool:
         """Tell whether this process takes no new requests.

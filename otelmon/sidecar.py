@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from otelmon import faults, threads
+from otelmon.checks import results
 from otelmon.errors import LedgerError
 from otelmon.ledger.onlooker import Onlooker
 from otelmon.metrics.seen import Seen
 from otelmon.port import Port, lease_of, shown
+from otelmon.recommendations import advice
 from otelmon.serving import place_of
 from otelmon.views.ops import OpsApp
 
@@ -28,10 +30,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from otelmon.board import Published
+    from otelmon.checks.results import Results
     from otelmon.ledger.identity import Identity
     from otelmon.ledger.locks import Lease
     from otelmon.ledger.reader import Reading
     from otelmon.metrics.past import Past
+    from otelmon.recommendations.advice import Advice
     from otelmon.settings import Settings
 
 
@@ -102,6 +106,16 @@ class Sidecar:
         """Return what the keeper remembers."""
         segment = None if self._onlooker is None else self._onlooker.segment
         return None if segment is None else self._board.past(segment)
+
+    def checks(self) -> Results | None:
+        """Return what the keeper's health checks came to."""
+        segment = None if self._onlooker is None else self._onlooker.segment
+        return None if segment is None else results.read(segment)
+
+    def advice(self) -> Advice | None:
+        """Return what the keeper advises."""
+        segment = None if self._onlooker is None else self._onlooker.segment
+        return None if segment is None else advice.read(segment)
 
     def draining(self) -> bool:
         """Leave it to the workers to say: after an upgrade another arbiter's may go on."""

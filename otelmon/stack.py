@@ -13,6 +13,10 @@ from typing import TYPE_CHECKING
 
 from otelmon import faults
 from otelmon.announcement import announce
+from otelmon.checks import results
+from otelmon.checks.registry import REGISTRY
+from otelmon.checks.results import Results
+from otelmon.checks.rounds import Rounds
 from otelmon.instruments.databases import observing as databases
 from otelmon.keeper import Keeper
 from otelmon.ledger.ledger import Ledger
@@ -23,6 +27,8 @@ from otelmon.metrics.seen import Seen
 from otelmon.middleware import routes
 from otelmon.middleware.requests import RequestMetrics
 from otelmon.port import Port
+from otelmon.recommendations import advice
+from otelmon.recommendations.advisor import Advisor
 from otelmon.serving import Serving
 from otelmon.settings import Settings
 from otelmon.views.ops import OpsApp
@@ -38,6 +44,7 @@ if TYPE_CHECKING:
     from otelmon.metrics.api.view import View
     from otelmon.metrics.data import MetricsData
     from otelmon.metrics.past import Past
+    from otelmon.recommendations.advice import Advice
 
 
 log = logging.getLogger("otelmon")
@@ -63,6 +70,10 @@ class Instance:
             draining=self.serving.draining,
             descriptors=self.serving.descriptors,
             observe=provider.observe,
+            checks=Rounds(REGISTRY, settings),
+            advisor=Advisor(
+                settings, server=self.serving.server, checks=lambda: len(REGISTRY.checks)
+            ),
         )
         self.apps: list[WSGIApplication] = []
         self._board = Seen()
@@ -85,6 +96,20 @@ class Instance:
         """Return what the keeper remembers."""
         segment = self.ledger.segment
         return None if segment is None else self._board.past(segment)
+
+    def checks(self) -> Results | None:
+        """Return what the health checks came to, or that they were not asked yet."""
+        segment = self.ledger.segment
+        found = None if segment is None else results.read(segment)
+        if found is None and REGISTRY.checks and self.keeper.beats:
+            unasked = tuple(map(results.unasked, REGISTRY.checks.values()))
+            return Results(self.settings.health_check_interval, unasked)
+        return found
+
+    def advice(self) -> Advice | None:
+        """Return what the keeper advises."""
+        segment = self.ledger.segment
+        return None if segment is None else advice.read(segment)
 
     def draining(self) -> bool:
         """Tell whether the server is about to end, as far as this process knows."""

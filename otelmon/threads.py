@@ -29,6 +29,12 @@ def original(module: Any, name: str) -> Any:  # noqa: ANN401 - whatever the modu
     return monkey.get_original(module.__name__, name)
 
 
+def is_green() -> bool:
+    """Tell whether gevent has patched sockets: one that is made in a thread is of use there only."""
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("socket"))
+
+
 def start(run: Callable[[], object]) -> None:
     """Run *run* in a thread of the operating system that never holds up the process's exit."""
     original(_thread, "start_new_thread")(_traced, (run,))

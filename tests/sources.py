@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import WSGIApplication
 
+    from otelmon.checks.results import Results
     from otelmon.ledger.instrument import Attribute, Instrument, Series
     from otelmon.ledger.reader import Reading
     from otelmon.metrics.past import Past
+    from otelmon.recommendations.advice import Advice
 
 
 SECOND = 1_000_000_000
@@ -160,6 +162,8 @@ class FakeSource:
     counted: Reading | BaseException | None = None
     said: Published | None = None
     kept: Past | None = None
+    checked: Results | None = None
+    advised: Advice | None = None
     ends: bool = False
     port_state: Mapping[str, object] = field(default_factory=lambda: {"state": "off"})
 
@@ -178,6 +182,14 @@ class FakeSource:
         if isinstance(self.counted, BaseException):
             raise self.counted
         return self.kept
+
+    def checks(self) -> Results | None:
+        """Return what was set."""
+        return self.checked
+
+    def advice(self) -> Advice | None:
+        """Return what was set."""
+        return self.advised
 
     def draining(self) -> bool:
         """Return what was set."""

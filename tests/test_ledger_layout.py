@@ -67,7 +67,7 @@ def test_the_parts_of_a_file_do_not_overlap_and_lie_on_pages() -> None:
     starts = [
         0,
         layout.KEYS_AT,
-        layout.BOARD_AT,
+        *(twin.at + number * twin.buffer_bytes for twin in layout.TWINS for number in (0, 1)),
         *(ring.at for ring in layout.RINGS),
         *map(layout.slot_at, range(layout.SLOTS)),
     ]
@@ -75,8 +75,18 @@ def test_the_parts_of_a_file_do_not_overlap_and_lie_on_pages() -> None:
     assert starts == sorted(set(starts))
     assert all(start % layout.PAGE == 0 for start in starts)
     assert layout.BOARD_AT - layout.KEYS_AT == layout.KEYS_BYTES
-    assert layout.PAST_AT - layout.BOARD_AT == 2 * layout.BOARD_BUFFER
+    assert layout.BOARD.at == layout.BOARD_AT
     assert layout.slot_at(layout.SLOTS) == layout.FILE_BYTES
+
+
+def test_every_word_of_the_header_has_one_meaning() -> None:
+    """No two of the parts that keep a word there keep the same one, and all lie behind the head."""
+    named = {name: word for name, word in vars(layout).items() if name.startswith("HEADER_")}
+    del named["HEADER_BOARD"]
+    words = [*named.values(), *(each.word for each in (*layout.TWINS, *layout.RINGS))]
+
+    assert len(words) == len(set(words))
+    assert all(7 < word < layout.PAGE // layout.WORD for word in words)
 
 
 def test_every_lane_is_aligned_to_its_width() -> None:

@@ -35,6 +35,7 @@ BESIDE = ENV / "sqlalchemy20"
 """Where the older of two versions lies that the tests try; `PYTHONPATH` puts it first."""
 REQUIREMENTS = {"demo": "demo.txt", "lint": "dev.txt", "test": "dev.txt"}
 PROGRAMS = {
+    "amtool": "prometheus-alertmanager",
     "apache2": "apache2-bin",
     "apxs": "apache2-dev",
     "cc": "gcc",

@@ -4,7 +4,7 @@ A ledger is one sparse file of a fixed size::
 
     0                header     one page; 64-bit words, see HEADER_*
     KEYS_AT          key table  records, appended under a lock, never changed
-    BOARD_AT         board      two buffers, written in turn by the keeper
+    BOARD_AT         boards     two buffers each, written in turn by the keeper, see TWINS and `twin`
     PAST_AT          past       rings of records, one after the other, see RINGS and `ring`
     SLOTS_AT         slots      SLOTS times SLOT_BYTES
 
@@ -51,7 +51,28 @@ KEYS_AT: Final = PAGE
 KEYS_BYTES: Final = 4 * 1024 * 1024
 BOARD_AT: Final = KEYS_AT + KEYS_BYTES
 BOARD_BUFFER: Final = 256 * 1024
-PAST_AT: Final = BOARD_AT + 2 * BOARD_BUFFER
+
+
+class Twin(NamedTuple):
+    """Where two buffers lie that are written in turn."""
+
+    word: int  # of the header: how often they were written; odd and even name the buffer
+    at: int
+    buffer_bytes: int
+
+    @property
+    def end(self) -> int:
+        """Return the first byte behind them."""
+        return self.at + 2 * self.buffer_bytes
+
+
+BOARD: Final = Twin(15, BOARD_AT, BOARD_BUFFER)
+# What checks came to, and what is advised, each as often as it changes.
+CHECKS: Final = Twin(28, BOARD.end, 32 * 1024)
+ADVICE: Final = Twin(29, CHECKS.end, 256 * 1024)
+TWINS: Final = (BOARD, CHECKS, ADVICE)
+
+PAST_AT: Final = ADVICE.end
 
 
 class Ring(NamedTuple):
@@ -91,7 +112,7 @@ FILE_BYTES: Final = SLOTS_AT + SLOTS * SLOT_BYTES
 # Disk or tmpfs space is taken in steps of this many bytes, before anything is written there.
 STEP_BYTES: Final = 64 * 1024
 
-# Words of the header, beside those of RINGS. Of these, all but HEADER_PRIVATE_BEAT and what the
+# Words of the header, beside those of TWINS and RINGS. Of these, all but HEADER_PRIVATE_BEAT and what the
 # keeper alone writes are written under a lock.
 HEADER_KEYS_END: Final = 8  # bytes of the key table that are published
 HEADER_NEXT_COUNT: Final = 9  # first lane that belongs to no series yet
@@ -102,7 +123,7 @@ HEADER_SERVER_START: Final = 13  # its start time, because process ids are used 
 HEADER_LOCKS: Final = 16  # inode of the file in which the slots' owners hold their locks
 HEADER_PRIVATE_BEAT: Final = 14  # monotonic ns of the last beat of a process without a slot
 HEADER_NEXT_SUM: Final = 17
-HEADER_BOARD: Final = 15  # how often the board was published; odd and even name the buffer
+HEADER_BOARD: Final = BOARD.word  # how often the board was published
 
 # Words of a slot's head, written by the slot's owner alone.
 HEAD_GENERATION: Final = 0  # how many processes have owned the slot so far
@@ -133,7 +154,7 @@ _RECORD = struct.Struct("=II")
 
 def _layout_hash() -> int:
     numbers = (
-        *(VERSION, KEYS_AT, BOARD_AT, SLOTS_AT, SLOTS, RINGS),
+        *(VERSION, KEYS_AT, TWINS, SLOTS_AT, SLOTS, RINGS),
         *(COUNTS_AT, SUMS_AT, VALUES_AT, SLOT_BYTES),
     )
     machine = (struct.calcsize("P"), struct.pack("=H", 1))

@@ -41,7 +41,7 @@ class SlotView(NamedTuple):
 
 
 class Segment:
-    """The memory of one process that shares nothing: header, key table, board, past and one slot.
+    """The memory of one process that shares nothing: header, key table, boards, past and one slot.
 
     It is the whole of it on systems without shared memory, and the last resort where no file can
     be had.

@@ -119,3 +119,10 @@ OWN: Final = (
         figures.keeper_age,
     ),
 )
+CHECK_UP: Final = Fixed(
+    "otelmon_check_up",
+    "gauge",
+    "1 if a health check is up, 0 if it is down.",
+    lambda *_: None,
+)
+"""Its values are not in a reading: who shows them has them of the checks"""

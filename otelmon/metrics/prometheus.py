@@ -15,7 +15,7 @@ from otelmon.metrics.plan import Plan
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator
+    from collections.abc import Callable, Container, Mapping
 
     from otelmon.board import Published
     from otelmon.ledger.reader import Reading
@@ -26,6 +26,7 @@ Names = Literal["seed", "semconv", "both"]
 
 # Which of them are shown depends on the host; none may come to mean something else.
 _HOST: Final = frozenset(figure.prometheus for figure in SHOWN)
+_BESIDE: Final = taken(instance.CHECK_UP.name, instance.CHECK_UP.kind)
 _FIXED: Final = {
     "seed": (*instance.SEED, *instance.OWN),
     "semconv": (*instance.SEMCONV, *instance.OWN),
@@ -42,7 +43,7 @@ class Renderer:
         self._plan = Plan(
             {} if names == "semconv" else vocabulary.SEED,
             own_names=names != "seed",
-            others=_HOST.union(*(taken(each.name, each.kind) for each in self._fixed)),
+            others=_HOST.union(*(taken(each.name, each.kind) for each in self._fixed), _BESIDE),
         )
 
     def text(
@@ -64,7 +65,8 @@ class Renderer:
             plan = self._plan = self._plan.upto(reading.series)
             parts += plan.samples(reading, openmetrics=openmetrics)
             for fixed in self._fixed:
-                parts += _samples(fixed, reading, published, openmetrics=openmetrics)
+                values = dict(fixed.samples(reading, published))
+                parts.append(text_of(fixed, values, openmetrics=openmetrics))
         if others is not None:
             parts.append(others(self._plan.taken().union(_HOST)))
         if openmetrics:
@@ -72,13 +74,13 @@ class Renderer:
         return b"".join(parts)
 
 
-def _samples(
-    fixed: Fixed, reading: Reading, published: Published | None, *, openmetrics: bool
-) -> Iterator[bytes]:
-    samples = list(fixed.samples(reading, published))
-    if samples:
-        yield head(fixed.name, fixed.kind, fixed.about, openmetrics=openmetrics)
+def text_of(fixed: Fixed, values: Mapping[bytes, float], *, openmetrics: bool) -> bytes:
+    """Return the text of a family with these values by labels; nothing if there are none."""
+    if not values:
+        return b""
     name = f"{fixed.name}_total" if fixed.kind == "counter" else fixed.name
-    for labels, value in samples:
+    lines = [head(fixed.name, fixed.kind, fixed.about, openmetrics=openmetrics)]
+    for labels, value in values.items():
         braces = b"{%b}" % labels if labels else b""
-        yield b"%b%b %b\n" % (name.encode(), braces, number(value))
+        lines.append(b"%b%b %b\n" % (name.encode(), braces, number(value)))
+    return b"".join(lines)

@@ -9,7 +9,7 @@ with values otelmon would refuse; that must not stop an application that uses no
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from otelmon.settings.rules import (
     RATE,
@@ -26,7 +26,14 @@ from otelmon.settings.rules import (
     whole,
 )
 from otelmon.settings.text import shown_scheme
-from otelmon.settings.variables import Group, variable
+from otelmon.settings.variables import Group, names, variable
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+Owned = TypeVar("Owned", bound=Group)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,6 +128,25 @@ class Demo(Group):
         ),
         "The database of its orders; None for a file of SQLite.",
     )
+
+
+_used: set[type[Group]] = set()
+
+
+def use(group: type[Owned], environ: Mapping[str, str]) -> Owned:
+    """Return a group for the part that goes by it, and note that there is one.
+
+    Raises:
+        ConfigError: the group cannot be used.
+    """
+    found = group.read(environ)
+    _used.add(group)
+    return found
+
+
+def used() -> frozenset[str]:
+    """Return the variables that a part of otelmon goes by in this process."""
+    return frozenset(names(*_used))
 
 
 OWNED: Final = (Database, Limits, Sessions, Static, Redis, Demo)

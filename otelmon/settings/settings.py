@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal, Self
 
-from otelmon.settings.owned import OWNED, Database, Demo, Limits, Redis, Sessions, Static
+from otelmon.settings.owned import OWNED, Database, Demo, Limits, Redis, Sessions, Static, use
 from otelmon.settings.resource import service_attributes
 from otelmon.settings.rules import (
     DIRECTORY,
@@ -115,6 +115,12 @@ class Settings(Thresholds):
     )
     alertmanager_url: str | None = variable(
         "ALERTMANAGER_URL", None, url("http", "https"), "Alertmanager that is sent the alerts."
+    )
+    alert_runbook_url: str | None = variable(
+        "ALERT_RUNBOOK_URL",
+        None,
+        url("http", "https"),
+        "Where runbooks lie; each alert links to the page of its id there.",
     )
     slo_availability: float | None = variable(
         "OTELMON_SLO_AVAILABILITY", None, _OBJECTIVE, "Percent of requests that shall succeed."
@@ -261,27 +267,27 @@ class Settings(Thresholds):
 
     def database(self) -> Database:
         """Return the DB_* settings; ConfigError if they cannot be used."""
-        return Database.read(self.owned)
+        return use(Database, self.owned)
 
     def limits(self) -> Limits:
         """Return MAX_CONTENT_LENGTH, RATE_LIMIT, TRUSTED_PROXIES; ConfigError as above."""
-        return Limits.read(self.owned)
+        return use(Limits, self.owned)
 
     def sessions(self) -> Sessions:
         """Return the SESSION_* settings; ConfigError as above."""
-        return Sessions.read(self.owned)
+        return use(Sessions, self.owned)
 
     def static(self) -> Static:
         """Return the STATIC_* settings; ConfigError as above."""
-        return Static.read(self.owned)
+        return use(Static, self.owned)
 
     def redis(self) -> Redis:
         """Return REDIS_URL; ConfigError as above."""
-        return Redis.read(self.owned)
+        return use(Redis, self.owned)
 
     def demo(self) -> Demo:
         """Return DATABASE_URL, as the demo reads it; ConfigError as above."""
-        return Demo.read(self.owned)
+        return use(Demo, self.owned)
 
 
 def _is_disabled(environ: Mapping[str, str]) -> bool:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from otelmon import faults
+from otelmon.checks import results
 from otelmon.metrics import figures
 from otelmon.views.response import as_json
 
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from _typeshed.wsgi import WSGIEnvironment
 
     from otelmon.board import Published
+    from otelmon.checks.results import Result
     from otelmon.ledger.reader import Reading
     from otelmon.views.response import Response
     from otelmon.views.source import Source
@@ -20,15 +25,23 @@ if TYPE_CHECKING:
 
 def monitoring(source: Source, _environ: WSGIEnvironment) -> Response:
     """Answer always 200: this is for reading, not for load balancers."""
-    return as_json(summary(source.reading(), source.published()))
+    return as_json(summary(source.reading(), source.published(), checked(source)))
 
 
-def summary(reading: Reading | None, published: Published | None) -> dict[str, Any]:
+def checked(source: Source) -> Sequence[Result]:
+    """Return what the health checks came to, as of now."""
+    found = source.checks()
+    return () if found is None else found.as_of(time.monotonic_ns()).checks
+
+
+def summary(
+    reading: Reading | None, published: Published | None, checks: Sequence[Result]
+) -> dict[str, Any]:
     """Return status, alerts, and the figures that tell most."""
     system = figures.system(published)
     recent = figures.current(reading, published)
     return {
-        "status": figures.status(reading, published, faults.seen()),
+        "status": results.status(figures.status(reading, published, faults.seen()), checks),
         "alerts": {"critical": 0, "warning": 0, "total": 0},
         "system": {
             name: system[name] for name in ("cpu_percent", "memory_percent", "disk_percent")

@@ -29,6 +29,16 @@ def prefers_openmetrics(accept: str) -> bool:
     return openmetrics >= next((quality for quality in named if quality is not None), 0.0)
 
 
+def prefers_health_json(accept: str) -> bool:
+    """Tell whether `application/health+json` is asked for by name, and no less than plain JSON."""
+    ranges = _parsed(accept)
+    health = _best(ranges, "application/health+json")
+    if not health:
+        return False
+    named = _best(ranges, "application/json")
+    return named is None or health >= named
+
+
 def takes_gzip(accept_encoding: str) -> bool:
     """Tell whether a body may be sent in gzip."""
     ranges = _parsed(accept_encoding)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from otelmon import faults
-from otelmon.ledger.instrument import OVERFLOW
-from otelmon.ledger.reader import of_instrument, weigh
 from otelmon.metrics import figures
+from otelmon.metrics.overflow import overflows
 
 
 if TYPE_CHECKING:
     from otelmon.board import Published
-    from otelmon.ledger.instrument import Instrument, Series
     from otelmon.ledger.reader import Reading
     from otelmon.views.source import Source
 
@@ -75,32 +72,8 @@ def _faults() -> dict[str, Any]:
 
 def _series(reading: Reading) -> dict[str, Any]:
     """Return how many series there are, and which instruments have more than they may."""
-    overflows = (series for series in reading.series if series.attributes == OVERFLOW)
-    full = (each.instrument for each in overflows if _holds_anything(each, reading))
     return {
         "count": len(reading.series) - len(reading.resting),
         "resting": len(reading.resting),
-        "overflowed": [
-            {
-                "instrument": each.name,
-                "scope": each.scope.name,
-                "attribute": _explodes(reading, each),
-            }
-            for each in full
-        ],
+        "overflowed": [each._asdict() for each in overflows(reading)],
     }
-
-
-def _holds_anything(series: Series, reading: Reading) -> bool:
-    weight = weigh(series, reading.lanes, reading.sums, reading.values)
-    return any(weight) or bool(series.instrument.values and reading.values.get(series.base))
-
-
-def _explodes(reading: Reading, instrument: Instrument) -> str | None:
-    """Return the attribute with the most values: most likely it should be none."""
-    values = defaultdict[str, set[object]](set)
-    for series in of_instrument(reading.series, instrument):
-        if series.attributes != OVERFLOW and series.number not in reading.resting:
-            for key, value in series.attributes:
-                values[key].add(value)
-    return max(values, key=lambda key: len(values[key]), default=None)

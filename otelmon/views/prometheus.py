@@ -8,8 +8,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from otelmon import faults
-from otelmon.metrics.prometheus import Renderer
+from otelmon.metrics.instance import CHECK_UP
+from otelmon.metrics.names import label_text
+from otelmon.metrics.prometheus import Renderer, text_of
 from otelmon.views import own
+from otelmon.views.monitoring import checked
 from otelmon.views.negotiation import prefers_openmetrics, takes_gzip
 from otelmon.views.response import OK, Response
 
@@ -47,7 +50,7 @@ class PrometheusPage:
             self._source.reading(),
             self._source.published(),
             openmetrics=openmetrics,
-            host=self._host(openmetrics=openmetrics),
+            host=self._host(openmetrics=openmetrics) + self._checks(openmetrics=openmetrics),
             others=partial(self._others, openmetrics=openmetrics),
         )
         content_type = _OPENMETRICS if openmetrics else _TEXT
@@ -63,6 +66,17 @@ class PrometheusPage:
         except Exception as error:  # noqa: BLE001 - see above
             faults.report("host_text", error)
             return b""
+
+    def _checks(self, *, openmetrics: bool) -> bytes:
+        """Return which health checks are up; nothing of those whose state is not known."""
+        known = [each for each in checked(self._source) if each.status != "unknown"]
+        values = {
+            label_text([("check", each.name), ("critical", str(each.critical).lower())]): int(
+                each.status == "up"
+            )
+            for each in known
+        }
+        return text_of(CHECK_UP, values, openmetrics=openmetrics)
 
     def _others(self, taken: Container[str], *, openmetrics: bool) -> bytes:
         """Return prometheus_client's families, where the application measures with it."""

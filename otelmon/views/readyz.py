@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
-from otelmon.views.response import OK, as_json
+from otelmon.checks.results import not_ready
+from otelmon.views.monitoring import checked
+from otelmon.views.response import OK, UNAVAILABLE, as_json
 
 
 if TYPE_CHECKING:
@@ -15,14 +18,21 @@ if TYPE_CHECKING:
     from otelmon.views.source import Source
 
 
-def readyz(source: Source, _environ: WSGIEnvironment) -> Response:
-    """Answer 503 from SIGTERM on."""
-    if _is_ready(source):
-        return as_json({"status": "ok"}, status=OK)
-    return as_json({"status": "draining"}, status="503 Service Unavailable")
+def readyz(source: Source, environ: WSGIEnvironment) -> Response:
+    """Answer 503 from SIGTERM on, and while a check for readiness is down or was never asked.
+
+    `?verbose` names these checks.
+    """
+    if not _takes_requests(source):
+        return as_json({"status": "draining"}, status=UNAVAILABLE)
+    waits_for = not_ready(checked(source))
+    said: dict[str, Any] = {"status": "not ready" if waits_for else "ok"}
+    if "verbose" in parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True):
+        said["not_ready"] = waits_for
+    return as_json(said, status=UNAVAILABLE if waits_for else OK)
 
 
-def _is_ready(source: Source) -> bool:
+def _takes_requests(source: Source) -> bool:
     """Tell whether a worker lives that is not about to end.
 
     What the others say is as old as their last beat; what this process knows of itself is of now.

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 
 OK: Final = "200 OK"
+UNAVAILABLE: Final = "503 Service Unavailable"
 _COMMON: Final = (
     # Figures of a moment; and nothing may take JSON for something to run.
     ("Cache-Control", "no-store"),

@@ -9,8 +9,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from otelmon.board import Published
+    from otelmon.checks.results import Results
     from otelmon.ledger.reader import Reading
     from otelmon.metrics.past import Past
+    from otelmon.recommendations.advice import Advice
     from otelmon.settings import Settings
 
 
@@ -27,6 +29,12 @@ class Source(Protocol):
 
     def past(self) -> Past | None:
         """Return what the keeper remembers; None before its first sample."""
+
+    def checks(self) -> Results | None:
+        """Return what the health checks came to; None where there are none."""
+
+    def advice(self) -> Advice | None:
+        """Return what the keeper advises; None before its first sample."""
 
     def draining(self) -> bool:
         """Tell whether the server is about to end, as far as this process knows."""

@@ -1,0 +1,206 @@
+"""The alerts that have a series, as expressions of PromQL.
+
+They judge what the process itself judges, by the same thresholds. Rates are of five minutes here,
+because a scrape sees less than the process does; a floor of requests keeps one error of two from
+waking anybody.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from otelmon.export.series import BY, requests
+from otelmon.settings import Levels
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from otelmon.settings import Settings
+
+
+class Alert(NamedTuple):
+    """One alert at one level."""
+
+    id: str
+    name: str
+    severity: str
+    expr: str
+    summary: str
+    """The same for every instance"""
+    description: str
+    for_: str = "5m"
+    window: str | None = None
+    """Tells alerts of one name and severity apart"""
+
+
+_REQUESTS: Final = 20
+_ERRORS: Final = 3
+_TIMED: Final = 10
+_LOOK_UPS: Final = 50
+_POOL: Final = "db_client_connection"
+# Whatever is not among the thresholds of the settings has these.
+_USUAL: Final = {
+    "pool_exhaustion": Levels(90.0, 97.5),
+    "worker_saturation": Levels(80.0, 95.0),
+    "disk_full_soon": Levels(8.0, 2.0),
+}
+
+
+def alerts(settings: Settings, *, job: str) -> list[Alert]:
+    """Return all alerts that *settings* leave on, the warning of each before its critical one."""
+    return [*_thresholds(settings), *_of_otelmon(settings, job)]
+
+
+class _Figure(NamedTuple):
+    id: str
+    name: str
+    expr: str
+    """A threshold stands at its end, or where `{}` is"""
+    summary: str
+    description: str
+    floor: str = ""
+    for_: str = "5m"
+
+
+def _figures(settings: Settings) -> tuple[_Figure, ...]:
+    return (*_of_machine(), *_of_requests(settings), *_of_capacity())
+
+
+def _of_machine() -> tuple[_Figure, ...]:
+    return (
+        _Figure(
+            "cpu",
+            "OtelmonHighCpu",
+            "system_cpu_usage_percent > {}",
+            "CPU usage is high.",
+            'CPU usage is {{ $value | printf "%.1f" }} %.',
+        ),
+        _Figure(
+            "memory",
+            "OtelmonHighMemory",
+            "system_memory_usage_percent > {}",
+            "Memory usage is high.",
+            'Memory usage is {{ $value | printf "%.1f" }} %.',
+        ),
+        _Figure(
+            "disk",
+            "OtelmonDiskFull",
+            "system_disk_usage_percent > {}",
+            "The disk is nearly full.",
+            'The disk is {{ $value | printf "%.1f" }} % full.',
+        ),
+        _Figure(
+            "disk_full_soon",
+            "OtelmonDiskFullSoon",
+            "system_disk_free_bytes / -deriv(system_disk_free_bytes[1h]) / 3600 < {}",
+            "The disk will be full soon.",
+            'It is full in {{ $value | printf "%.1f" }} hours at the rate of the last hour.',
+            "deriv(system_disk_free_bytes[1h]) < 0",
+            for_="15m",
+        ),
+    )
+
+
+def _of_requests(settings: Settings) -> tuple[_Figure, ...]:
+    names = requests(settings)
+    look_ups = f"({_rate('app_cache_hits_total')} + {_rate('app_cache_misses_total')})"
+    return (
+        _Figure(
+            "error_rate",
+            "OtelmonHighErrorRate",
+            f"100 * {_rate(names.errors)} / {_rate(names.all)} > {{}}",
+            "Many requests fail.",
+            '{{ $value | printf "%.1f" }} % of the requests of the last 5 minutes failed.',
+            f"{_more(names.all)} >= {_REQUESTS}\nand {_more(names.errors)} >= {_ERRORS}",
+        ),
+        _Figure(
+            "response_time",
+            "OtelmonSlowResponses",
+            f"1000 * {_rate(names.seconds)} / {_rate(names.all)} > {{}}",
+            "Responses are slow.",
+            'The mean response time of the last 5 minutes is {{ $value | printf "%.0f" }} ms.',
+            f"{_more(names.all)} >= {_TIMED}",
+        ),
+        _Figure(
+            "cache",
+            "OtelmonLowCacheHitRate",
+            f"{_rate('app_cache_hits_total')} / {look_ups} < {{}}",
+            "The cache is missed often.",
+            "{{ $value | humanizePercentage }} of the look-ups of the last 5 minutes were hits.",
+            f"({_more('app_cache_hits_total')} + {_more('app_cache_misses_total')}) >= {_LOOK_UPS}",
+        ),
+    )
+
+
+def _of_capacity() -> tuple[_Figure, ...]:
+    return (
+        _Figure(
+            "pool_exhaustion",
+            "OtelmonPoolExhausted",
+            f'100 * sum by (job, instance, {_POOL}_pool_name) ({_POOL}_count{{{{{_POOL}_state="used"}}}}) '
+            f"/ sum by (job, instance, {_POOL}_pool_name) ({_POOL}_max) > {{}}",
+            "A pool of connections is nearly used up.",
+            '{{ $value | printf "%.0f" }} % of the connections are in use.',
+        ),
+        _Figure(
+            "worker_saturation",
+            "OtelmonWorkersSaturated",
+            f'100 * {BY} (avg_over_time(otelmon_workers{{{{state="busy"}}}}[5m])) '
+            f"/ {BY} (avg_over_time(otelmon_workers[5m])) > {{}}",
+            "Nearly all workers are busy.",
+            '{{ $value | printf "%.0f" }} % of the workers were busy over the last 5 minutes.',
+        ),
+    )
+
+
+def _rate(counter: str) -> str:
+    return f"{BY} (rate({_ranged(counter)}))"
+
+
+def _more(counter: str) -> str:
+    return f"{BY} (increase({_ranged(counter)}))"
+
+
+def _ranged(counter: str) -> str:
+    # Braces are doubled: a threshold is formatted in.
+    return f"{counter}[5m]".replace("{", "{{").replace("}", "}}")
+
+
+def _thresholds(settings: Settings) -> Iterator[Alert]:
+    levels = settings.alert_levels()
+    for figure in _figures(settings):
+        found = levels.get(figure.id, _USUAL.get(figure.id, Levels(None, None)))
+        for severity, threshold in found._asdict().items():
+            if threshold is not None:
+                expr = figure.expr.format(f"{threshold:.10g}")
+                floor = f"\nand {figure.floor.format()}" if figure.floor else ""
+                yield Alert(
+                    *(figure.id, figure.name, severity, expr + floor),
+                    *(figure.summary, figure.description, figure.for_),
+                )
+
+
+def _of_otelmon(settings: Settings, job: str) -> Iterator[Alert]:
+    late = 'Nothing was sampled for {{ $value | printf "%.0f" }} s.'
+    for severity, intervals in (("warning", 3), ("critical", 10)):
+        seconds = intervals * settings.monitoring_interval + 5
+        yield Alert(
+            *("collector", "OtelmonCollectorStale", severity),
+            *(f"otelmon_keeper_age_seconds > {seconds:g}", "otelmon collects no figures.", late),
+            for_="1m",
+        )
+    for severity, critical in (("warning", "false"), ("critical", "true")):
+        yield Alert(
+            *("check_down", "OtelmonCheckDown", severity),
+            f'otelmon_check_up{{critical="{critical}"}} == 0',
+            "A health check is down.",
+            "The health check {{ $labels.check }} is down.",
+            for_="1m",
+        )
+    yield Alert(
+        *("target_down", "OtelmonTargetDown", "critical"),
+        f'up{{job="{job}"}} == 0',
+        "Nothing can be scraped.",
+        "Prometheus gets no answer from {{ $labels.instance }}.",
+    )

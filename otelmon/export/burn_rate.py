@@ -1,0 +1,67 @@
+"""An objective of availability, and how fast its budget of errors is used up.
+
+Windows, factors and severities are those of the SRE workbook, chapter 5:
+https://sre.google/workbook/alerting-on-slos/
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from otelmon.export.alerts import Alert
+from otelmon.export.series import requests
+
+
+if TYPE_CHECKING:
+    from otelmon.settings import Settings
+
+
+class _Burn(NamedTuple):
+    factor: float
+    long: str
+    short: str
+    for_: str
+    severity: str
+    budget: str  # of 30 days
+
+
+_BURNS: Final = (
+    _Burn(14.4, "1h", "5m", "2m", "critical", "2 %"),
+    _Burn(6, "6h", "30m", "15m", "critical", "5 %"),
+    _Burn(3, "1d", "2h", "1h", "warning", "10 %"),
+    _Burn(1, "3d", "6h", "3h", "warning", "10 %"),
+)
+
+
+def burn_rates(settings: Settings) -> list[Alert]:
+    """Return the alerts of OTELMON_SLO_AVAILABILITY, over all instances; none if it is not set.
+
+    Left out is what could never fire: 14.4 times the budget of 90 % is more than all requests.
+    """
+    if settings.slo_availability is None:
+        return []
+    budget = 1 - settings.slo_availability / 100
+    return [
+        Alert(
+            "slo_burn",
+            "OtelmonErrorBudgetBurn",
+            burn.severity,
+            f"{_share(settings, burn.long)} > {burn.factor * budget:.6g}\n"
+            f"and {_share(settings, burn.short)} > {burn.factor * budget:.6g}",
+            "The budget of errors is used up too fast.",
+            f"{burn.budget} of the 30-day budget of {settings.slo_availability:g} % went in the last "
+            f"{burn.long}: {{{{ $value | humanizePercentage }}}} of the requests failed.",
+            burn.for_,
+            burn.long,
+        )
+        for burn in _BURNS
+        if burn.factor * budget < 1
+    ]
+
+
+def _share(settings: Settings, window: str) -> str:
+    names = requests(settings)
+    failed, served = (
+        f"sum by (job) (rate({each}[{window}]))" for each in (names.errors, names.all)
+    )
+    return f"{failed} / {served}"

@@ -1,0 +1,51 @@
+"""How Prometheus is to scrape the instance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from otelmon.errors import ConfigError
+from otelmon.export import blocks
+
+
+if TYPE_CHECKING:
+    from otelmon.settings import Settings
+
+
+TOKEN_FILE: Final = "/etc/prometheus/otelmon.token"  # noqa: S105 - a path
+_ABOUT: Final = (
+    "A scrape of otelmon's metrics port, for prometheus.yml:",
+    "otelmon export scrape",
+)
+_OFF: Final = "ENABLE_PROMETHEUS is not true: until it is, nothing is served there."
+
+
+def scrape(
+    settings: Settings, *, job: str, target: str | None = None, token_file: str = TOKEN_FILE
+) -> str:
+    """Return the part of the file; *target* is host:port, that of the metrics port unless given.
+
+    The token is not in it: *token_file* is to hold it, where Prometheus runs.
+
+    Raises:
+        ConfigError: the metrics port may be any.
+    """
+    if target is None:
+        if settings.prometheus_port == 0:
+            raise ConfigError("PROMETHEUS_PORT is 0, any free one: name the port by --target.")
+        host = settings.prometheus_host
+        target = f"[{host}]" if ":" in host else host
+        target += f":{settings.prometheus_port}"
+    job_config: dict[str, Any] = {
+        "job_name": job,
+        "scrape_interval": f"{settings.monitoring_interval:g}s",
+        "metrics_path": "/metrics",
+        "static_configs": [{"targets": [target]}],
+    }
+    about = [*_ABOUT]
+    if not settings.enable_prometheus:
+        about += ["", _OFF]
+    if settings.token is not None:
+        job_config["authorization"] = {"type": "Bearer", "credentials_file": token_file}
+        about += ["", f"{token_file} must hold the value of OTELMON_TOKEN."]
+    return blocks.text({"scrape_configs": [job_config]}, about=about)

@@ -1,0 +1,51 @@
+"""What a keeper has found out goes on with the next one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from tests import peek
+from tests.gunicorn_server import Gunicorn, free_port
+from tests.waiting import until
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_checks_and_advice_go_on_through_the_death_of_the_keeper(tmp_path: Path) -> None:
+    """Since when a check is down, and a recommendation is made, stays; nothing is logged twice."""
+    env = {
+        "CHECK_OTHER_REDIS": f"redis://127.0.0.1:{free_port()}/0",
+        "HEALTH_CHECK_INTERVAL": "1",
+        "MONITORING_INTERVAL": "1",
+        "MAX_CONTENT_LENGTH": "1000",
+    }
+    with Gunicorn(tmp_path, app="tests.apps.checked:app", workers=2, env=env) as server:
+        server.wait_for_workers(seconds=60)
+        assert until(lambda: _cache(server)["status"] == "down", 60), server.log
+        assert until(lambda: _advice(server), 60), server.log
+        check, advice = _cache(server), _advice(server)
+        (keeper,) = peek.duty(server)
+        psutil.Process(keeper).kill()
+        assert until(lambda: peek.duty(server) - {keeper}, 60), server.log
+        assert until(lambda: _cache(server)["checked_at"] > check["checked_at"], 60), server.log
+
+        assert _cache(server)["since"] == check["since"]
+        assert until(lambda: _advice(server).get("since") == advice["since"], 60), server.log
+        assert server.log.count("The health check cache is down") == 1
+
+
+def _cache(server: Gunicorn) -> dict[str, Any]:
+    answer = server.try_ops("/health")
+    services: dict[str, Any] = {} if answer is None else answer.json()["services"]
+    found: dict[str, Any] = services.get("cache", {"status": None, "checked_at": ""})
+    return found
+
+
+def _advice(server: Gunicorn) -> dict[str, Any]:
+    answer = server.try_ops("/api/metrics/recommendations")
+    items = [] if answer is None else answer.json()["items"]
+    return next((each for each in items if each["slug"] == "unused-settings"), {})
