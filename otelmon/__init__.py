@@ -7,6 +7,7 @@ app = monitor(app)
 
 from __future__ import annotations
 
+from otelmon.alerts.rules import Rule
 from otelmon.errors import ConfigError, LedgerError, OtelmonError
 from otelmon.metrics.api.view import View
 from otelmon.middleware.requests import RequestMetrics
@@ -22,6 +23,7 @@ __all__ = [
     "Monitor",
     "OtelmonError",
     "RequestMetrics",
+    "Rule",
     "Settings",
     "View",
     "meter_provider",

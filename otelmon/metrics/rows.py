@@ -46,26 +46,33 @@ class Row:
         return sum(self.buckets)
 
 
-def of_ledger(reading: Reading, *, but: Scope | None = None) -> Iterator[Row]:
+def of_ledger(
+    reading: Reading, *, but: Scope | None = None, name: str | None = None
+) -> Iterator[Row]:
     """Yield what is counted; a histogram from its first amount on, an overflow once it has some.
 
-    What is of the scope *but* is left out.
+    What is of the scope *but* is left out, and all but *name*, if one is given.
     """
     for series in reading.series:
         instrument = series.instrument
-        if series.number in reading.resting or instrument.scope == but:
-            continue
-        if instrument.merge == "worker":
-            for slot, value in reading.values.get(series.base, {}).items():
-                yield Row(instrument, series.attributes, value, worker=slot)
-        elif instrument.kind == "histogram":
-            buckets = tuple(series.buckets(reading.lanes))
-            if any(buckets):
-                yield Row(instrument, series.attributes, _amount(series, reading), buckets)
-        else:
-            figure = _figure(series, reading)
-            if figure is not None and (figure or series.attributes != OVERFLOW):
-                yield Row(instrument, series.attributes, figure)
+        asked = instrument.scope != but and name in (None, instrument.name)
+        if asked and series.number not in reading.resting:
+            yield from _of_series(series, reading)
+
+
+def _of_series(series: Series, reading: Reading) -> Iterator[Row]:
+    instrument = series.instrument
+    if instrument.merge == "worker":
+        for slot, value in reading.values.get(series.base, {}).items():
+            yield Row(instrument, series.attributes, value, worker=slot)
+    elif instrument.kind == "histogram":
+        buckets = tuple(series.buckets(reading.lanes))
+        if any(buckets):
+            yield Row(instrument, series.attributes, _amount(series, reading), buckets)
+    else:
+        figure = _figure(series, reading)
+        if figure is not None and (figure or series.attributes != OVERFLOW):
+            yield Row(instrument, series.attributes, figure)
 
 
 def of_host(published: Published | None) -> Iterator[Row]:

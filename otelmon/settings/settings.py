@@ -116,6 +116,12 @@ class Settings(Thresholds):
     alertmanager_url: str | None = variable(
         "ALERTMANAGER_URL", None, url("http", "https"), "Alertmanager that is sent the alerts."
     )
+    alert_runbook_url: str | None = variable(
+        "ALERT_RUNBOOK_URL",
+        None,
+        url("http", "https"),
+        "Where runbooks lie; each alert links to the page of its id there.",
+    )
     slo_availability: float | None = variable(
         "OTELMON_SLO_AVAILABILITY", None, _OBJECTIVE, "Percent of requests that shall succeed."
     )

@@ -73,6 +73,14 @@ def _doubled_misses(warning: float) -> float:
     return max(1 - 2 * (1 - warning), warning / 2)
 
 
+def _quartered(warning: float) -> float:
+    return warning / 4
+
+
+def _quadrupled(warning: float) -> float:
+    return 4 * warning
+
+
 ALERTS: Final = {
     "cpu": Alert("alert_cpu", _towards_full, operator.gt),
     "memory": Alert("alert_memory", _towards_full, operator.gt),
@@ -80,6 +88,10 @@ ALERTS: Final = {
     "error_rate": Alert("alert_error_rate", _doubled_share, operator.gt),
     "response_time": Alert("alert_response_time", _doubled, operator.gt),
     "cache": Alert("alert_cache_hit_rate", _doubled_misses, operator.lt),
+    "pool_exhaustion": Alert("alert_pool", _towards_full, operator.gt),
+    "worker_saturation": Alert("alert_saturation", _towards_full, operator.gt),
+    "disk_full_soon": Alert("alert_disk_full_hours", _quartered, operator.lt),
+    "worker_memory_growth": Alert("alert_memory_growth", _quadrupled, operator.gt),
 }
 
 
@@ -113,6 +125,8 @@ def _contradiction(alert: Alert, warning: Sound, critical: Sound) -> str:
 _PERCENT = or_off(PERCENT)
 _MS = or_off(number("milliseconds", 0, 86_400_000))
 _FRACTION = or_off(FRACTION)
+_HOURS = or_off(number("hours", 0, 8760))
+_GROWTH = or_off(number("MB per hour", 0, 1_000_000))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,6 +172,31 @@ class Thresholds(Group):
     )
     alert_cache_hit_rate_critical_threshold: float | Off | None = variable(
         "ALERT_CACHE_HIT_RATE_CRITICAL_THRESHOLD", None, _FRACTION, "Hits by look-ups."
+    )
+
+    alert_pool_threshold: float | Off = variable(
+        "ALERT_POOL_THRESHOLD", 90.0, _PERCENT, "Percent of a connection pool in use."
+    )
+    alert_pool_critical_threshold: float | Off | None = variable(
+        "ALERT_POOL_CRITICAL_THRESHOLD", None, _PERCENT, "Percent."
+    )
+    alert_saturation_threshold: float | Off = variable(
+        "ALERT_SATURATION_THRESHOLD", 80.0, _PERCENT, "Percent of the places for requests in use."
+    )
+    alert_saturation_critical_threshold: float | Off | None = variable(
+        "ALERT_SATURATION_CRITICAL_THRESHOLD", None, _PERCENT, "Percent."
+    )
+    alert_disk_full_hours_threshold: float | Off = variable(
+        "ALERT_DISK_FULL_HOURS_THRESHOLD", 8.0, _HOURS, "Hours until the disk is full, below it."
+    )
+    alert_disk_full_hours_critical_threshold: float | Off | None = variable(
+        "ALERT_DISK_FULL_HOURS_CRITICAL_THRESHOLD", None, _HOURS, "Hours."
+    )
+    alert_memory_growth_threshold: float | Off = variable(
+        "ALERT_MEMORY_GROWTH_THRESHOLD", 50.0, _GROWTH, "MB an hour by which workers grow."
+    )
+    alert_memory_growth_critical_threshold: float | Off | None = variable(
+        "ALERT_MEMORY_GROWTH_CRITICAL_THRESHOLD", None, _GROWTH, "MB an hour."
     )
 
     contradictions = staticmethod(_contradictions)
