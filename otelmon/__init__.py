@@ -14,7 +14,7 @@ from otelmon.middleware.requests import RequestMetrics
 from otelmon.middleware.routes import set_route
 from otelmon.observers import observe_http_client, observe_log, observe_queue
 from otelmon.settings import Settings
-from otelmon.stack import Monitor, meter_provider, metrics_data, monitor
+from otelmon.stack import Monitor, add_rule, meter_provider, metrics_data, monitor
 
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Rule",
     "Settings",
     "View",
+    "add_rule",
     "meter_provider",
     "metrics_data",
     "monitor",

@@ -26,6 +26,8 @@ PERCENTS = (
     ["-0.1", "100.1", "nan", "inf", "-inf", "80%", "1e999", "none"],
 )
 MILLISECONDS = ({"0": 0.0, "250.5": 250.5, "off": OFF}, ["-1", "nan", "inf", "1s", "86400001"])
+HOURS = ({"0": 0.0, "8": 8.0, "off": OFF}, ["-1", "nan", "inf", "8h", "8761"])
+GROWTHS = ({"0": 0.0, "50": 50.0, "off": OFF}, ["-1", "nan", "inf", "50MB", "1000001"])
 FRACTIONS = ({"0": 0.0, "1": 1.0, "0.70": 0.7}, ["-0.1", "1.1", "70", "70%", "nan", "0,7"])
 SHARES = ({**FRACTIONS[0], "off": OFF}, FRACTIONS[1])
 SECONDS = ({"0": 0.0, "12.5": 12.5}, ["-1", "nan", "inf", "5m"])
@@ -65,6 +67,15 @@ TABLE: Mapping[str, tuple[Mapping[str, object], list[str]]] = {
     "ALERT_RESPONSE_TIME_CRITICAL_THRESHOLD": ({"1000": 1000.0, "off": OFF}, MILLISECONDS[1]),
     "ALERT_CACHE_HIT_RATE_THRESHOLD": SHARES,
     "ALERT_CACHE_HIT_RATE_CRITICAL_THRESHOLD": ({"0.7": 0.7, "0": 0.0, "off": OFF}, SHARES[1]),
+    "ALERT_POOL_THRESHOLD": PERCENTS,
+    "ALERT_POOL_CRITICAL_THRESHOLD": ({"95": 95.0, "off": OFF}, PERCENTS[1]),
+    "ALERT_SATURATION_THRESHOLD": PERCENTS,
+    "ALERT_SATURATION_CRITICAL_THRESHOLD": ({"95": 95.0, "off": OFF}, PERCENTS[1]),
+    "ALERT_DISK_FULL_HOURS_THRESHOLD": HOURS,
+    "ALERT_DISK_FULL_HOURS_CRITICAL_THRESHOLD": ({"1": 1.0, "off": OFF}, HOURS[1]),
+    "ALERT_MEMORY_GROWTH_THRESHOLD": GROWTHS,
+    "ALERT_MEMORY_GROWTH_CRITICAL_THRESHOLD": ({"60": 60.0, "off": OFF}, GROWTHS[1]),
+    "ALERT_RUNBOOK_URL": HTTP,
     "ALERT_FOR_SECONDS": SECONDS,
     "ALERT_RESOLVE_SECONDS": SECONDS,
     "ALERT_HYSTERESIS": FRACTIONS,
@@ -139,7 +150,7 @@ GOOD = [(name, text, value) for name, (good, _) in TABLE.items() for text, value
 BAD = [(name, text) for name, (_, bad) in TABLE.items() for text in bad]
 STANDARD = ("OTEL_", "XDG_", "TMPDIR")
 HIDDEN = ("OTELMON_TOKEN", "ALERT_WEBHOOK_SECRET", "SESSION_SECRET")
-ADDRESSES = ("ALERT_WEBHOOK_URL", "ALERTMANAGER_URL", "REDIS_URL")
+ADDRESSES = ("ALERT_RUNBOOK_URL", "ALERT_WEBHOOK_URL", "ALERTMANAGER_URL", "REDIS_URL")
 
 
 @pytest.fixture(autouse=True)

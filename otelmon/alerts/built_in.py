@@ -159,6 +159,7 @@ _TABLE: Final[Mapping[str, Mapping[str, Any]]] = {
         "window_seconds": 300.0,
         "min_samples": 50,
         "best": 1.0,
+        "unit": "fraction",
         "subject": "The cache hit rate",
         "summary": "The cache is missed often.",
         "description": "Hits by look-ups of the last five minutes, 50 look-ups at least.",
@@ -210,7 +211,7 @@ _TABLE: Final[Mapping[str, Mapping[str, Any]]] = {
         "metric": "workers.memory_growth",
         "value": measures.worker_growth,
         "window_seconds": 0.0,
-        "unit": " MB/h",
+        "unit": "MB/h",
         "subject": "The growth of workers' memory",
         "summary": "The memory of workers grows.",
         "description": (

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from otelmon.metrics import figures, windows
+from otelmon.alerts import showing
+from otelmon.metrics import figures, standing, windows
 from otelmon.views import own
 from otelmon.views.measured import measured
 from otelmon.views.response import as_json
@@ -23,6 +24,7 @@ def metrics(source: Source, _environ: WSGIEnvironment) -> Response:
     # In this order: what the keeper remembers is named by series that a later reading knows.
     past = source.past()
     reading, published = source.reading(), source.published()
+    labels = {} if published is None else published.labels
     recent = windows.shown(past, reading, published)
     return as_json(
         {
@@ -34,7 +36,7 @@ def metrics(source: Source, _environ: WSGIEnvironment) -> Response:
             "workers": figures.workers(reading, published),
             "saturation": figures.saturation(reading, published, recent.queue_p95),
             "metrics": measured(reading),
-            "alerts": [],
+            "alerts": [showing.shown(each, labels) for each in standing.active(published, reading)],
             "timestamp": figures.iso(time.time_ns() / 1e9),
             "otelmon": own.full(source, reading, published),
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from otelmon import faults
-from otelmon.metrics import figures
+from otelmon.metrics import figures, standing
 from otelmon.views.response import as_json
 
 
@@ -29,7 +29,8 @@ def summary(reading: Reading | None, published: Published | None) -> dict[str, A
     recent = figures.current(reading, published)
     return {
         "status": figures.status(reading, published, faults.seen()),
-        "alerts": {"critical": 0, "warning": 0, "total": 0},
+        "alerts": standing.counts(published, reading),
+        "alerts_state": standing.known(published, reading),
         "system": {
             name: system[name] for name in ("cpu_percent", "memory_percent", "disk_percent")
         },
