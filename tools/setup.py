@@ -36,6 +36,7 @@ PROGRAMS = {
     "apxs": "apache2-dev",
     "cc": "gcc",
     "prometheus": "prometheus",
+    "prometheus-alertmanager": "prometheus-alertmanager",
     "promtool": "prometheus",
     "setpriv": "util-linux",
     "strace": "strace",

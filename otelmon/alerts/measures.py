@@ -78,7 +78,7 @@ def cache(moment: Moment) -> Figure:
         if result in totals:
             known = True
             totals[str(result)] += row.value
-    return Growing(totals["hit"], sum(totals.values())) if known else None
+    return Growing(totals["hit"], sum(totals.values()), known=known)
 
 
 def gap(moment: Moment) -> Figure:

@@ -38,6 +38,8 @@ class Growing(NamedTuple):
     part: float
     whole: float
     """Its growth over the window is the number of samples"""
+    known: bool = True
+    """False before there is a series: it begins with 0 then, but a 0 was not measured"""
 
 
 Figure = Measured | Growing | float | None
@@ -72,15 +74,16 @@ class Moment:
         *aggregation* and *where* are those of a Rule.
         """
         found = [row for row in rows.of_ledger(self.reading, name=name) if _has(row, where or {})]
-        if not found:
-            return None
         if aggregation == "rate":
             total = math.fsum(row.count if row.buckets else row.value for row in found)
-            return Growing(total, self.monotonic / _SECOND)
+            return Growing(total, self.monotonic / _SECOND, known=bool(found))
         if aggregation == "average":
             if not all(row.buckets for row in found):
                 raise OtelmonError(f"{name!r} is no histogram: an average is of one.")
-            return Growing(math.fsum(row.value for row in found), sum(row.count for row in found))
+            total = math.fsum(row.value for row in found)
+            return Growing(total, sum(row.count for row in found), known=bool(found))
+        if not found:
+            return None
         if any(row.buckets for row in found):
             raise OtelmonError(f"{name!r} is a histogram: give rate or average as aggregation.")
         return _AGGREGATIONS[aggregation]([row.value for row in found])

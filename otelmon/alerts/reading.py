@@ -44,9 +44,9 @@ def judged(rule: Rule, found: Figure, memory: Memory, monotonic: int) -> Judged:
     """Return what *found* comes to together with what was remembered; None without data."""
     start = monotonic - round(rule.window_seconds * _SECOND)
     if isinstance(found, Growing):
-        memory = _kept(memory, (monotonic, *map(float, found)), rule.window_seconds)
-        memory = _from(memory, start)
-        return Judged(_growth(memory), memory)
+        sample = (monotonic, float(found.part), float(found.whole))
+        memory = _from(_kept(memory, sample, rule.window_seconds), start)
+        return Judged(_growth(memory) if found.known else None, memory)
     memory = tuple(each for each in memory if each[0] > start)
     if found is None or isinstance(found, Measured):
         return Judged(_finite(found), memory)
