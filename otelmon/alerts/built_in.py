@@ -53,7 +53,7 @@ def _rule(id: str, settings: Settings, given: Mapping[str, Any]) -> Rule:  # noq
     base = settings.alert_runbook_url
     url = None if base is None else f"{base.rstrip('/')}/{id}"
     given = dict(given)
-    if given.get("window_seconds") and "value" in given and "min_samples" in given:
+    if given.get("min_samples") == _COLLECTIONS:
         # At long intervals a minute does not hold three collections.
         least = (_COLLECTIONS + 1) * settings.monitoring_interval
         given["window_seconds"] = max(given["window_seconds"], least)
@@ -93,6 +93,7 @@ _TABLE: Final[Mapping[str, Mapping[str, Any]]] = {
         "alertname": "OtelmonHighCpu",
         "metric": "system.cpu_percent",
         "value": measures.cpu,
+        "window_seconds": 60.0,
         "min_samples": _COLLECTIONS,
         "unit": "%",
         "subject": "CPU usage",

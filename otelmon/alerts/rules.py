@@ -118,8 +118,10 @@ class Rule:
         distance = self.hysteresis * abs(threshold) if self.margin is None else self.margin
         if self.best is not None:
             distance = min(distance, abs(self.best - threshold) / 2)
-        value = threshold - distance if self.comparator == ">" else threshold + distance
-        return round(value, 9)  # 0.77, not 0.7699999999999999
+        # 0.77, not 0.7699999999999999
+        if self.comparator == ">":
+            return min(threshold, round(threshold - distance, 9))
+        return max(threshold, round(threshold + distance, 9))
 
     def breaches(self, value: float, level: Level) -> bool:
         """Tell whether *value* is strictly past the threshold of *level*."""
@@ -173,7 +175,7 @@ def _wrong_words(rule: Rule) -> list[str]:
         found.append(
             f"id {label} cannot be: give 1 to 64 of a-z, 0-9 and _, beginning with a letter."
         )
-    if not _NAME.fullmatch(rule.alertname):
+    elif not _NAME.fullmatch(rule.alertname):
         found.append(f"alertname {label} is {rule.alertname!r}: give letters, digits and _.")
     for name, choices in (("comparator", Comparator), ("aggregation", Aggregation)):
         if getattr(rule, name) not in get_args(choices):
