@@ -56,6 +56,7 @@ class Address:
         self._target = own + path + (f"?{parts.query}" if parts.query else "")
         self._seconds = seconds
         self._connection: http.client.HTTPConnection | None = None
+        self._aborted = False
         self._authorization = {}
         if parts.username is not None:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
@@ -68,11 +69,12 @@ class Address:
 
         Raises:
             RefusedError: the answer was not 2xx.
+            TimeoutError: it was aborted; what had come of an answer by then is none.
             OSError, http.client.HTTPException: there was none.
         """
         make = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
         connection = make(self._host, self._port, timeout=self._seconds)
-        self._connection, self.began = connection, time.monotonic()
+        self._connection, self.began, self._aborted = connection, time.monotonic(), False
         given = {
             "Content-Type": "application/json",
             "User-Agent": "otelmon",
@@ -83,6 +85,9 @@ class Address:
         try:
             connection.request("POST", self._target, body, given)
             response = connection.getresponse()
+            # An answer that is cut within its headers looks like one that has no more of them.
+            if self._aborted:
+                raise TimeoutError
             if response.status not in _SUCCESS:
                 raise RefusedError(response.status)
             response.read(_ANSWER_BYTES)
@@ -92,7 +97,7 @@ class Address:
 
     def abort(self) -> None:
         """End the POST that is under way; to be called by another thread."""
-        connection = self._connection
+        connection, self._aborted = self._connection, True
         found = None if connection is None else connection.sock
         if found is not None:
             with contextlib.suppress(OSError):
