@@ -30,8 +30,8 @@ of it. An unknown `OTELMON_*` or `ALERT_*` name is logged with the nearest known
 variable that belongs to a standard (`OTEL_*`, `TMPDIR`, `XDG_RUNTIME_DIR`) is warned about and counts
 as unset.
 
-Of what follows, the endpoints, the host's figures, the ledger and Prometheus are built. The settings
-of alerts, checks, recommendations, OTLP, databases, caches, limits, sessions and static files are
+Of what follows, the endpoints, the host's figures, the ledger, Prometheus and alerts are built. The settings
+of checks, recommendations, OTLP, databases, caches, limits, sessions and static files are
 read and judged already, so that a set-up can be complete; the parts that use them are to come.
 
 This page is written by `tools/settings_page.py` from the declarations in `otelmon/settings/`.
