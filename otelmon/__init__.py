@@ -7,6 +7,7 @@ app = monitor(app)
 
 from __future__ import annotations
 
+from otelmon.alerts.rules import Rule
 from otelmon.checks import DiskCheck, HttpCheck, RedisCheck, SqlAlchemyCheck
 from otelmon.checks.registry import add_check
 from otelmon.engines import create_engine, engine_options
@@ -16,7 +17,7 @@ from otelmon.middleware.requests import RequestMetrics
 from otelmon.middleware.routes import set_route
 from otelmon.observers import observe_http_client, observe_log, observe_queue
 from otelmon.settings import Settings
-from otelmon.stack import Monitor, meter_provider, metrics_data, monitor
+from otelmon.stack import Monitor, add_rule, meter_provider, metrics_data, monitor
 
 
 __all__ = [
@@ -28,10 +29,12 @@ __all__ = [
     "OtelmonError",
     "RedisCheck",
     "RequestMetrics",
+    "Rule",
     "Settings",
     "SqlAlchemyCheck",
     "View",
     "add_check",
+    "add_rule",
     "create_engine",
     "engine_options",
     "meter_provider",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Final
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Final
 
 from otelmon.ledger import layout, twin
 
@@ -29,6 +29,45 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
+class AlertState:
+    """How the alert of one rule stands. Times with `_at` are Unix time, all others monotonic ns."""
+
+    id: str
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """What the rule is, because who shows it need not have the rule; see `alerts.showing.about`"""
+    state: str = "no_data"
+    """ok, pending, firing, recovering or no_data"""
+    level: str | None = None
+    """warning or critical while it fires or recovers: what was announced"""
+    value: float | None = None
+    samples: int | None = None
+    bad: int | None = None
+    peak: float | None = None
+    """The worst value since it fires"""
+    started: int | None = None
+    started_at: float | None = None
+    level_at: float | None = None
+    updated_at: float | None = None
+    judged: int | None = None
+    """When it was last, and so with all that is said here"""
+    data: int | None = None
+    """When there was data last"""
+    warning_since: int | None = None
+    """Since when the warning is breached without a break; so with the others"""
+    critical_since: int | None = None
+    clear_since: int | None = None
+    calm_since: int | None = None
+    """Since when the value is clear of the critical level"""
+    memory: Sequence[Sequence[float]] = ()
+    """Samples of its window, see `alerts.reading`"""
+    transitions: int = 0
+    errors: int = 0
+    """How often the rule's own code failed"""
+    error: str | None = None
+    """By what, the last time, if that was the last time it was asked"""
+
+
+@dataclass(frozen=True, slots=True)
 class Published:
     """What a keeper knew at one moment."""
 
@@ -46,9 +85,17 @@ class Published:
     """The same of the container: seconds used, at which moment, at which level of its groups"""
     backlog: int | None = None
     """Connections that wait to be accepted; null where the system does not tell"""
+    alerts: tuple[AlertState, ...] = ()
+    transitions: int = 0
+    """The number of the last transition of an alert; they lie in the ring of this name"""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Who the alerts are of: service and instance"""
+    channels: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """How each way of telling somebody of the alerts does, by its name"""
 
 
 _FIELDS: Final = frozenset(each.name for each in fields(Published))
+_ALERT_FIELDS: Final = frozenset(each.name for each in fields(AlertState))
 
 
 def publish(segment: Segment, published: Published) -> None:
@@ -76,4 +123,8 @@ def _decode(payload: bytes) -> Published:
     # A keeper of another version, during an upgrade, may know more.
     known = {name: value for name, value in json.loads(payload).items() if name in _FIELDS}
     known["points"] = tuple(Point(**point) for point in known["points"])
+    known["alerts"] = tuple(
+        AlertState(**{name: value for name, value in state.items() if name in _ALERT_FIELDS})
+        for state in known.get("alerts", ())
+    )
     return Published(**known)

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from otelmon import board, faults, threads
+from otelmon.alerts.watch import Remembered
 from otelmon.board import Point, Published
 from otelmon.ledger import sockets
 from otelmon.ledger.ageing import Ageing
@@ -25,6 +26,7 @@ from otelmon.port import lease_of, shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from otelmon.alerts.watch import Watch
     from otelmon.board import Number
     from otelmon.checks.rounds import Rounds
     from otelmon.ledger.ledger import Ledger
@@ -61,6 +63,7 @@ class Keeper:
         settings: Settings,
         *,
         port: Port | None,
+        watch: Watch,
         announce: Callable[[], None],
         draining: Callable[[], bool],
         descriptors: Callable[[], list[int]],
@@ -77,6 +80,7 @@ class Keeper:
         self._ledger = ledger
         self._settings = settings
         self._port = port
+        self._watch = watch
         self._announce = announce
         self._draining = draining
         self._descriptors = descriptors
@@ -122,6 +126,7 @@ class Keeper:
         if self._port is not None:
             self._port.forget()
         self._host, self._due = None, None
+        self._watch.forget()
         self._observing, self._observe_at = threads.Errand(self._observe), 0.0
         if self._checks is not None:
             self._checks.forget()
@@ -202,13 +207,17 @@ class Keeper:
         segment = self._ledger.segment
         lease = self._lease(0)
         if segment is None or (lease is not None and not lease.take()):
-            self._host, self._due = None, None
+            if self._due is not None:
+                self._host, self._due = None, None
+                self._watch.forget()
             self._ageing = Ageing(self._settings.series_idle_seconds)
             if self._checks is not None:
                 self._checks.rest()
             return
         self._ask_checks(segment)
         before = board.read(segment)
+        if before is not None:
+            self._watch.tell(segment, before)
         if self._due is None:
             # A keeper that takes over keeps the rhythm of the one before.
             self._due = 0.0 if before is None else before.monotonic / 1e9 + before.interval
@@ -247,11 +256,14 @@ class Keeper:
             container_baseline=self._host.container_baseline if self._host else None,
             backlog=sockets.backlog(self._descriptors()),
         )
+        remembered = Remembered()
         try:
-            remember(segment, reading, published)
+            remembered = remember(segment, reading, published)
         except Exception as error:  # noqa: BLE001 - what is of now is worth publishing
             faults.report("history", error)
+        published = self._watch.judged(segment, reading, before, published, remembered)
         board.publish(segment, published)
+        self._watch.tell(segment, published)
         self._advise(segment, reading, published)
 
     def _advise(self, segment: Segment, reading: Reading, published: Published) -> None:
@@ -287,8 +299,8 @@ class Keeper:
             return {}
 
 
-def remember(segment: Segment, reading: Reading, published: Published) -> None:
-    """Keep what windows and history need; it is seen once *published* is.
+def remember(segment: Segment, reading: Reading, published: Published) -> Remembered:
+    """Keep what windows and history need, and return it; it is seen once *published* is.
 
     Raises:
         LedgerError, OSError: there is no space.
@@ -304,7 +316,9 @@ def remember(segment: Segment, reading: Reading, published: Published) -> None:
         windows.queue_p95(minute),
         figures.workers(reading, published),
     )
-    past.keep_point(segment, number, history.point(now, published.at, interval))
+    row = history.point(now, published.at, interval)
+    past.keep_point(segment, number, row)
+    return Remembered(taken, row)
 
 
 def _age(published: Published | None) -> float:

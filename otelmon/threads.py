@@ -90,12 +90,17 @@ class Errand(Generic[T]):
         self._done: Alarm | None = None
         self._outcome: list[T | BaseException] = []
 
+    @property
+    def idle(self) -> bool:
+        """Tell whether no earlier call is under way."""
+        return self._done is None or self._done.rung
+
     def start(self) -> bool:
         """Make the call beside the caller; return False if an earlier one has not come back yet.
 
         What it returns or raises is nobody's.
         """
-        if self._done is not None and not self._done.rung:
+        if not self.idle:
             return False
         self._begin()
         return True

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
-LATER: Final = {"/api/metrics/alerts"}
-MOUNTED: Final = [path for path in ENDPOINTS if path not in LATER]
+MOUNTED: Final = list(ENDPOINTS)
 
 
 def settings(**given: Any) -> Settings:  # noqa: ANN401 - fields of Settings

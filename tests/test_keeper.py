@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otelmon import board, faults
+from otelmon.alerts import watch
 from otelmon.board import Point
 from otelmon.keeper import WINDOW_SECONDS, Keeper, trimmed
 from otelmon.ledger import layout
@@ -299,10 +300,12 @@ class Alone:
         self.ledger.serve_alone()
         assert self.ledger.segment is not None
         self.segment = self.ledger.segment
+        settings = Settings(**given)
         self.keeper = Keeper(
             self.ledger,
-            Settings(**given),
+            settings,
             port=None,
+            watch=watch.Watch(settings),
             announce=lambda: None,
             draining=bool,
             descriptors=list,

@@ -49,7 +49,7 @@ def numbers(segment: Segment, where: Ring = RING, upto: int | None = None) -> li
 
 def test_before_the_first_there_is_nothing() -> None:
     """A new ledger remembers nothing."""
-    assert [ring.read(Segment(), each) for each in layout.RINGS] == [[], [], [], []]
+    assert [ring.read(Segment(), each) for each in layout.RINGS] == [[]] * len(layout.RINGS)
     assert ring.stamps(Segment(), RING) == []
 
 

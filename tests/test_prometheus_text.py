@@ -33,6 +33,7 @@ OWN_FAMILIES = {
     "otelmon_accept_backlog": "gauge",
     "otelmon_ledger_complete": "gauge",
     "otelmon_series": "gauge",
+    "otelmon_collector_last_run_timestamp_seconds": "gauge",
     "otelmon_keeper_age_seconds": "gauge",
     "otelmon_build_info": "gauge",
 }

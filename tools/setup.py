@@ -41,6 +41,7 @@ PROGRAMS = {
     "cc": "gcc",
     "initdb": "postgresql",
     "prometheus": "prometheus",
+    "prometheus-alertmanager": "prometheus-alertmanager",
     "promtool": "prometheus",
     "setpriv": "util-linux",
     "strace": "strace",

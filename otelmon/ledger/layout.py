@@ -95,9 +95,12 @@ HISTORY: Final = Ring(18, PAST_AT, 3600 + 16, 384)
 MINUTE: Final = Ring(19, HISTORY.end, 60 + 12, 32 * 1024)
 FIVE_MINUTES: Final = Ring(20, MINUTE.end, 16, 32 * 1024)
 QUARTER: Final = Ring(21, FIVE_MINUTES.end, 16, 32 * 1024)
-RINGS: Final = (HISTORY, MINUTE, FIVE_MINUTES, QUARTER)
+# What alerts did, and how much memory each worker had, a sample a minute for an hour.
+TRANSITIONS: Final = Ring(22, QUARTER.end, 200, 4 * 1024)
+RESIDENT: Final = Ring(23, TRANSITIONS.end, 64, 8 * 1024)
+RINGS: Final = (HISTORY, MINUTE, FIVE_MINUTES, QUARTER, TRANSITIONS, RESIDENT)
 
-SLOTS_AT: Final = QUARTER.end
+SLOTS_AT: Final = RESIDENT.end
 
 SLOTS: Final = 256
 COUNTS_AT: Final = PAGE
@@ -124,6 +127,10 @@ HEADER_LOCKS: Final = 16  # inode of the file in which the slots' owners hold th
 HEADER_PRIVATE_BEAT: Final = 14  # monotonic ns of the last beat of a process without a slot
 HEADER_NEXT_SUM: Final = 17
 HEADER_BOARD: Final = BOARD.word  # how often the board was published
+# Up to which transition of an alert somebody was told of them; the keeper alone writes these.
+HEADER_LOGGED: Final = 24
+HEADER_POSTED: Final = 25
+HEADER_PUSHED: Final = 26
 
 # Words of a slot's head, written by the slot's owner alone.
 HEAD_GENERATION: Final = 0  # how many processes have owned the slot so far

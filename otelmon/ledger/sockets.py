@@ -48,6 +48,14 @@ def address(fd: int) -> str:
     return str(_asked(fd, _socket.socket.getsockname, ""))
 
 
+def place(descriptors: list[int]) -> str:
+    """Return the host's name, with the port of the first TCP socket among these if there is one."""
+    bound = (_asked(fd, _socket.socket.getsockname, None) for fd in descriptors)
+    ports = [each[1] for each in bound if isinstance(each, tuple) and len(each) > 1]
+    host = socket.gethostname()
+    return f"{host}:{ports[0]}" if ports else host
+
+
 def backlog(descriptors: list[int]) -> int | None:
     """Return how many connections wait to be accepted; None if no socket tells (unix sockets)."""
     answers = [_option(fd, _TCP_INFO, _QUEUE.size, level=socket.IPPROTO_TCP) for fd in descriptors]

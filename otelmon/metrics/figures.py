@@ -138,6 +138,7 @@ def status(
         return UNKNOWN
     well = (
         not is_stale(reading, published)
+        and all(alert.level is None for alert in published.alerts)
         and reading.complete
         and any(worker.beat_age <= _SILENT_SECONDS for worker in reading.workers)
         and _LASTING not in faults

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from otelmon.metrics import databases, figures
+from otelmon.metrics import databases, figures, standing
 from otelmon.metrics.names import label_text
 
 
@@ -55,6 +55,28 @@ def _workers(reading: Reading, _: object) -> dict[bytes, Number]:
 def _oldest(reading: Reading, _: object) -> Number:
     ages = (worker.oldest_age for worker in reading.workers)
     return max((age for age in ages if age is not None), default=None)
+
+
+def _firing(reading: Reading, published: Published | None) -> dict[bytes, Number]:
+    return {
+        label_text([("alert", each.id), ("level", level)]): int(each.level == level)
+        for each in standing.states(published, reading)
+        for level in ("warning", "critical")
+        if each.about[level] is not None or each.level == level
+    }
+
+
+def _transitions(_: object, published: Published | None) -> dict[bytes, Number]:
+    found = () if published is None else published.alerts
+    return {label_text([("alert", each.id)]): each.transitions for each in found}
+
+
+def _by_channel(name: str) -> Read:
+    def read(_: object, published: Published | None) -> dict[bytes, Number]:
+        found = {} if published is None else published.channels
+        return {label_text([("channel", each)]): said.get(name) for each, said in found.items()}
+
+    return read
 
 
 _LOST_ABOUT: Final = "Requests that were in flight when their process died."
@@ -117,6 +139,32 @@ OWN: Final = (
         "gauge",
         "Time since the keeper last sampled the host.",
         figures.keeper_age,
+    ),
+    Fixed(
+        "otelmon_collector_last_run_timestamp_seconds",
+        "gauge",
+        "When the keeper last published, in seconds since 1970.",
+        lambda _, published: None if published is None else published.at,
+    ),
+    Fixed("otelmon_alert_firing", "gauge", "1 while an alert is at this level, else 0.", _firing),
+    Fixed("otelmon_alert_transitions", "counter", "Changes of an alert's level.", _transitions),
+    Fixed(
+        "otelmon_notifications_delivered",
+        "counter",
+        "Messages about alerts that were taken.",
+        _by_channel("delivered"),
+    ),
+    Fixed(
+        "otelmon_notification_failures",
+        "counter",
+        "Tries to tell of alerts that failed; what failed is tried again.",
+        _by_channel("failures"),
+    ),
+    Fixed(
+        "otelmon_notifications_dropped",
+        "counter",
+        "Messages about alerts that nobody will get.",
+        _by_channel("dropped"),
     ),
 )
 CHECK_UP: Final = Fixed(

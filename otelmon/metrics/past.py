@@ -80,6 +80,10 @@ class Past:
         found = (history.decode(each.monotonic, each.payload) for each in records)
         return history.recent([point for point in found if point is not None])
 
+    def records(self, where: Ring, upto: int) -> list[Record]:
+        """Return what another ring holds, oldest first; it counts its records by itself."""
+        return ring.read(self._segment, where, upto=upto)
+
     @property
     def newest(self) -> Snapshot | None:
         """Return the snapshot of the publication, or of the last one that has any."""

@@ -47,37 +47,43 @@ class Row:
 
 
 def of_ledger(
-    reading: Reading, *, but: Scope | None = None, only: Scope | None = None
+    reading: Reading,
+    *,
+    but: Scope | None = None,
+    only: Scope | None = None,
+    name: str | None = None,
 ) -> Iterator[Row]:
     """Yield what is counted; a histogram from its first amount on, an overflow once it has some.
 
-    What is of the scope *but* is left out; where *only* is given, what is of any other.
+    What is of the scope *but* is left out; where *only* is given, what is of any other, and where
+    *name* is, all but the instruments of that name.
     """
-    for series in _shown(reading, but, only):
-        instrument = series.instrument
-        if instrument.merge == "worker":
-            for slot, value in reading.values.get(series.base, {}).items():
-                yield Row(instrument, series.attributes, value, worker=slot)
-        elif instrument.kind == "histogram":
-            buckets = tuple(series.buckets(reading.lanes))
-            if any(buckets):
-                yield Row(instrument, series.attributes, _amount(series, reading), buckets)
-        else:
-            figure = _figure(series, reading)
-            if figure is not None and (figure or series.attributes != OVERFLOW):
-                yield Row(instrument, series.attributes, figure)
-
-
-def _shown(reading: Reading, but: Scope | None, only: Scope | None) -> Iterator[Series]:
     wanted: dict[int, bool] = {}
     for series in reading.series:
         # Asked once for each instrument: there may be thousands of series of it.
-        shown = wanted.get(id(series.instrument))
+        instrument = series.instrument
+        shown = wanted.get(id(instrument))
         if shown is None:
-            scope = series.instrument.scope
-            shown = wanted[id(series.instrument)] = scope != but and only in (None, scope)
+            scope = instrument.scope
+            shown = scope != but and only in (None, scope) and name in (None, instrument.name)
+            wanted[id(instrument)] = shown
         if shown and series.number not in reading.resting:
-            yield series
+            yield from _of_series(series, reading)
+
+
+def _of_series(series: Series, reading: Reading) -> Iterator[Row]:
+    instrument = series.instrument
+    if instrument.merge == "worker":
+        for slot, value in reading.values.get(series.base, {}).items():
+            yield Row(instrument, series.attributes, value, worker=slot)
+    elif instrument.kind == "histogram":
+        buckets = tuple(series.buckets(reading.lanes))
+        if any(buckets):
+            yield Row(instrument, series.attributes, _amount(series, reading), buckets)
+    else:
+        figure = _figure(series, reading)
+        if figure is not None and (figure or series.attributes != OVERFLOW):
+            yield Row(instrument, series.attributes, figure)
 
 
 def of_host(published: Published | None) -> Iterator[Row]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from otelmon.metrics import figures, windows
+from otelmon.alerts import showing
+from otelmon.metrics import figures, standing, windows
 from otelmon.metrics.databases import of_databases
 from otelmon.views import own, pools, queries
 from otelmon.views.measured import measured
@@ -24,6 +25,7 @@ def metrics(source: Source, _environ: WSGIEnvironment) -> Response:
     # In this order: what the keeper remembers is named by series that a later reading knows.
     past = source.past()
     reading, published = source.reading(), source.published()
+    labels = {} if published is None else published.labels
     recent = windows.shown(past, reading, published)
     databases = of_databases(reading)
     return as_json(
@@ -38,7 +40,7 @@ def metrics(source: Source, _environ: WSGIEnvironment) -> Response:
             "queries": queries.shown(databases),
             "saturation": figures.saturation(reading, published, recent.queue_p95),
             "metrics": measured(reading),
-            "alerts": [],
+            "alerts": [showing.shown(each, labels) for each in standing.active(published, reading)],
             "timestamp": figures.iso(time.time_ns() / 1e9),
             "otelmon": own.full(source, reading, published),
         }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from otelmon import faults
 from otelmon.checks import results
-from otelmon.metrics import figures
+from otelmon.metrics import figures, standing
 from otelmon.views.response import as_json
 
 
@@ -42,7 +42,8 @@ def summary(
     recent = figures.current(reading, published)
     return {
         "status": results.status(figures.status(reading, published, faults.seen()), checks),
-        "alerts": {"critical": 0, "warning": 0, "total": 0},
+        "alerts": standing.counts(published, reading),
+        "alerts_state": standing.known(published, reading),
         "system": {
             name: system[name] for name in ("cpu_percent", "memory_percent", "disk_percent")
         },

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from otelmon import faults
+from otelmon.views.alerts import alerts
 from otelmon.views.auth import admits, challenge
 from otelmon.views.health import health
 from otelmon.views.history import history
@@ -43,6 +44,7 @@ _VIEWS: Final[Mapping[str, _OfSource]] = {
     "/api/metrics/health": monitoring,
     "/api/metrics/recommendations": recommendations,
     "/api/metrics/history": history,
+    "/api/metrics/alerts": alerts,
 }
 # Whoever runs the machine must be able to probe; /health looks at the token itself.
 _OPEN: Final = frozenset(("/health", "/livez", "/readyz"))

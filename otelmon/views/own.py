@@ -30,6 +30,7 @@ def brief(source: Source, reading: Reading | None, published: Published | None) 
         "opentelemetry": source.adopted(),
         "faults": _faults(),
         "port": dict(source.port()),
+        "notifications": {} if published is None else dict(published.channels),
     }
 
 
@@ -50,6 +51,7 @@ def full(source: Source, reading: Reading | None, published: Published | None) -
         "series": None if reading is None else _series(reading),
         "faults": _faults(),
         "port": dict(source.port()),
+        "notifications": {} if published is None else dict(published.channels),
     }
 
 

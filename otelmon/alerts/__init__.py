@@ -1,0 +1,1 @@
+"""Alerts: rules, what they are judged by, their states, and who is told."""

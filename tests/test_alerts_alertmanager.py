@@ -1,0 +1,135 @@
+"""Alerts of a real server in a real Alertmanager."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tests.alertmanager_server import Alertmanager
+from tests.gunicorn_server import Gunicorn, ask
+from tests.receiver import receiving
+from tests.test_alerts_gunicorn import APP, env, set_level, stands
+from tests.waiting import until
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.receiver import Receiver
+
+
+WARNING: Final = ("Level", "warning")
+CRITICAL: Final = ("Level", "critical")
+OTHER: Final = ("Other", "warning")
+
+
+@pytest.fixture(name="receiver", scope="module")
+def _receiver() -> Iterator[Receiver]:
+    with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture(name="manager", scope="module")
+def _manager(
+    tmp_path_factory: pytest.TempPathFactory, receiver: Receiver
+) -> Iterator[Alertmanager]:
+    with Alertmanager(tmp_path_factory.mktemp("manager"), receiver.url()) as manager:
+        yield manager
+
+
+@pytest.fixture(name="server", scope="module")
+def _server(tmp_path_factory: pytest.TempPathFactory, manager: Alertmanager) -> Iterator[Gunicorn]:
+    directory = tmp_path_factory.mktemp("alerts")
+    given = env(directory, ALERTMANAGER_URL=f"http://127.0.0.1:{manager.port}/")
+    with Gunicorn(directory, app=APP, workers=2, env=given) as server:
+        server.wait_for_workers()
+        assert until(lambda: stands(server, "level") == "ok", 40), server.log
+        yield server
+
+
+def set_other(server: Gunicorn, value: float) -> None:
+    """Write what the rule `other` reads."""
+    new = server.directory / "other.new"
+    new.write_text(str(value))
+    new.replace(server.directory / "level.other")
+
+
+def test_an_alert_lives_and_ends_there(
+    server: Gunicorn, manager: Alertmanager, receiver: Receiver
+) -> None:
+    """It fires, escalates, inhibits a warning beside it, and resolves, in its API and its webhook."""
+    set_level(server, 11)
+    set_other(server, 11)
+    assert until(lambda: manager.states() == dict.fromkeys((WARNING, OTHER), "active"), 30)
+    found = manager.alerts()[WARNING]
+    assert found["labels"] == {
+        "alertname": "Level",
+        "severity": "warning",
+        "service": "shop",
+        "instance": found["labels"]["instance"],
+        "metric": "level",
+        "source": "otelmon",
+    }
+    assert found["annotations"]["description"] == "The level is 11 m (warning above 10 m)."
+    assert until(lambda: (*WARNING, "firing") in receiver.news, 30)
+
+    set_level(server, 21)
+    assert until(lambda: manager.states() == {CRITICAL: "active", OTHER: "suppressed"}, 30)
+    (inhibitor,) = manager.alerts()[OTHER]["status"]["inhibitedBy"]
+    assert inhibitor == manager.alerts()[CRITICAL]["fingerprint"]
+    assert until(lambda: (*CRITICAL, "firing") in receiver.news, 30)
+
+    set_level(server, 0)
+    assert until(lambda: manager.states() == {OTHER: "active"}, 30)
+    # Of the warning, which the critical one inhibits as long as it lasts, it tells only now.
+    for each in (CRITICAL, WARNING):
+        assert until(lambda: (*each, "resolved") in receiver.news, 30)  # noqa: B023
+    set_other(server, 0)
+    assert until(lambda: manager.states() == {}, 30)
+
+
+def test_an_alertmanager_that_was_down_misses_nothing(tmp_path: Path, receiver: Receiver) -> None:
+    """What fires while it is down is there soon after; one log line, and requests as quick as ever."""
+    manager = Alertmanager(tmp_path, receiver.url())
+    begun = len(receiver.taken)
+    given = env(tmp_path, ALERTMANAGER_URL=f"http://127.0.0.1:{manager.port}")
+    with Gunicorn(tmp_path, app=APP, workers=2, env=given) as server:
+        server.wait_for_workers()
+        assert until(lambda: stands(server, "level") == "ok", 40), server.log
+        calm = median_time(server)
+        set_level(server, 11)
+        assert until(lambda: channel(server, "failures") not in (0, 1, None), 30), server.log
+        set_level(server, 21)
+        assert until(lambda: stands(server, "level") == "firing critical", 30)
+        assert median_time(server) < 5 * calm + 0.005
+        assert channel(server, "state") == "failing"
+        assert channel(server, "error") == "ConnectionRefusedError"
+        with manager:
+            assert until(lambda: manager.states() == {CRITICAL: "active"}, 60), server.log
+            assert until(lambda: channel(server, "state") == "ok", 30)
+            assert (channel(server, "waiting"), channel(server, "dropped")) == (0, 0)
+            assert server.log.count("alertmanager does not take notifications") == 1
+            set_level(server, 0)
+            assert until(lambda: manager.states() == {}, 30)
+            assert until(lambda: (*CRITICAL, "resolved") in receiver.news[begun:], 30)
+            # What was over before it came back was told as over, and never as firing.
+            assert (*WARNING, "firing") not in receiver.news[begun:]
+
+
+def channel(server: Gunicorn, name: str) -> object:
+    """Return how the Alertmanager does, as `/health` has it; None before anything was told."""
+    told = server.get("/health").json()["otelmon"]["notifications"]
+    return told.get("alertmanager", {}).get(name)
+
+
+def median_time(server: Gunicorn) -> float:
+    """Return the median of what a request takes, in seconds."""
+    times = []
+    for _ in range(100):
+        before = time.perf_counter()
+        ask(server.port, "/")
+        times.append(time.perf_counter() - before)
+    return sorted(times)[50]

@@ -1,0 +1,259 @@
+"""Alerts of a real server: one state for all workers, whoever dies."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import signal
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import psutil
+import pytest
+
+from tests import peek
+from tests.gunicorn_server import Gunicorn
+from tests.receiver import receiving
+from tests.waiting import until
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.receiver import Receiver
+
+
+APP: Final = "tests.apps.alarmed:app"
+PATH: Final = "/api/metrics/alerts"
+SECRET: Final = "a secret"
+
+
+def env(directory: Path, receiver: Receiver | None = None, **more: str) -> dict[str, str]:
+    """Return the environment of a server whose application looks at a file, at 0 so far."""
+    told = {} if receiver is None else {"ALERT_WEBHOOK_URL": receiver.url("/hook?a=b", "me:pw@")}
+    level = directory / "level"
+    level.write_text("0")
+    level.with_suffix(".other").write_text("0")
+    return {
+        "LEVEL": str(level),
+        "MONITORING_INTERVAL": "1",
+        "OTEL_SERVICE_NAME": "shop",
+        "ALERT_WEBHOOK_SECRET": SECRET,
+        "ALERT_RESOLVE_SECONDS": "0",
+        **told,
+        **more,
+    }
+
+
+def set_level(server: Gunicorn, value: float) -> None:
+    """Write what the rule `level` reads."""
+    level = server.directory / "level.new"
+    level.write_text(str(value))
+    level.replace(server.directory / "level")
+
+
+def alert(server: Gunicorn, name: str) -> dict[str, Any]:
+    """Return one alert as the endpoint has it."""
+    (found,) = (each for each in server.get(PATH).json()["alerts"] if each["id"] == name)
+    shown: dict[str, Any] = found
+    return shown
+
+
+def stands(server: Gunicorn, name: str) -> str | None:
+    """Return the state of an alert, None if there is none yet."""
+    found = [each for each in server.get(PATH).json()["alerts"] if each["id"] == name]
+    return f"{found[0]['state']} {found[0]['level'] or ''}".strip() if found else None
+
+
+@pytest.fixture(name="receiver", scope="module")
+def _receiver() -> Iterator[Receiver]:
+    with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture(name="server", scope="module")
+def _server(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[Gunicorn]:
+    directory = tmp_path_factory.mktemp("alerts")
+    with Gunicorn(directory, app=APP, env=env(directory, receiver)) as server:
+        server.wait_for_workers()
+        assert until(lambda: stands(server, "level") == "ok", 40), server.log
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _low(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let the next test begin with an alert that is over."""
+    yield
+    if "server" in request.fixturenames:
+        server = request.getfixturevalue("server")
+        set_level(server, 0)
+        assert until(lambda: stands(server, "level") == "ok", 30)
+
+
+def test_an_alert_of_the_applications_own_is_everywhere(
+    server: Gunicorn, receiver: Receiver
+) -> None:
+    """It fires, escalates and resolves: in all endpoints, as series, in the log, in the webhook."""
+    begun = len(receiver.news)
+    set_level(server, 11)
+    assert until(lambda: stands(server, "level") == "firing warning", 30), server.log
+    assert_is_shown(server)
+
+    set_level(server, 21)
+    assert until(lambda: stands(server, "level") == "firing critical", 30)
+    set_level(server, 0)
+    assert until(lambda: stands(server, "level") == "ok", 30)
+    assert until(lambda: len(receiver.news) >= begun + 4, 30)
+    assert receiver.news[begun:] == [
+        ("Level", "warning", "firing"),
+        ("Level", "warning", "resolved"),
+        ("Level", "critical", "firing"),
+        ("Level", "critical", "resolved"),
+    ]
+    assert "Alert Level raised to warning: The level is 11 m" in server.log
+    assert "Alert Level escalated to critical: The level is 21 m" in server.log
+    news = server.get(PATH).json()["transitions"][:3]
+    assert [(each["from"], each["to"], each["reason"]) for each in news] == [
+        ("critical", "ok", "cleared"),
+        ("warning", "critical", "escalated"),
+        ("ok", "warning", "raised"),
+    ]
+    assert news[0]["peak"] == 21.0
+
+
+def assert_is_shown(server: Gunicorn) -> None:
+    """Check the answers of a server whose level is 11."""
+    (shown,) = server.get("/api/metrics").json()["alerts"]
+    assert shown["message"] == "The level is 11 m (warning above 10 m)."
+    assert shown["labels"]["service"] == "shop"
+    assert shown["labels"]["instance"].endswith(f":{server.port}")
+    health = server.get("/health")
+    assert (health.status, health.json()["status"]) == (200, "degraded")
+    assert health.json()["monitoring"]["alerts"] == {"critical": 0, "warning": 1, "total": 1}
+    text = server.ops("/metrics").text
+    assert 'otelmon_alert_firing{alert="level",level="warning"} 1' in text
+    assert 'otelmon_alert_firing{alert="level",level="critical"} 0' in text
+
+
+def test_what_is_posted_is_signed_and_shows_no_credentials(
+    server: Gunicorn, receiver: Receiver
+) -> None:
+    """Path, query and credentials of the address are used; the signature is that of the body."""
+    begun = len(receiver.taken)
+    set_level(server, 11)
+    assert until(lambda: len(receiver.taken) > begun, 30)
+    message = receiver.taken[-1]
+    wanted = hmac.new(SECRET.encode(), message.raw, hashlib.sha256).hexdigest()
+
+    assert message.path == "/hook?a=b"
+    assert message.headers["Authorization"] == "Basic bWU6cHc="
+    assert message.headers["X-Otelmon-Signature"] == f"sha256={wanted}"
+    assert message.body["version"] == "4"
+    shown = server.get("/health").text + server.get(PATH).text + server.log
+    assert "pw" not in shown
+    assert SECRET not in shown
+
+
+def test_all_workers_and_the_port_give_one_answer(server: Gunicorn) -> None:
+    """Whoever is asked, the alerts are the same to the digit while they fire."""
+    set_level(server, 21)
+    assert until(lambda: stands(server, "level") == "firing critical", 30)
+    answers: dict[str, set[str]] = {}
+
+    def all_have_answered() -> bool:
+        number = peek.read_board(peek.ledger(server))
+        answer = server.get(PATH)
+        after = peek.read_board(peek.ledger(server))
+        if number is None or after is None or number.number != after.number:
+            return False
+        said = answer.json()
+        told = str((said["alerts"], said["transitions"], said["notifications"]))
+        answers.setdefault(answer.headers["X-Pid"], set())
+        seen.setdefault(number.number, set()).add(told)
+        return len(answers) == 4 and len(seen) >= 3
+
+    seen: dict[int, set[str]] = {}
+    assert until(all_have_answered, 60, every=0.0)
+    assert {len(each) for each in seen.values()} == {1}
+
+
+def test_a_rule_that_fails_or_hangs_harms_no_other(server: Gunicorn) -> None:
+    """One log line, a count, and its class in the answer; nothing of what it said."""
+    assert until(lambda: alert(server, "failing")["errors"]["times"] > 2, 30)
+    assert until(lambda: alert(server, "hanging")["errors"]["times"] > 2, 30)
+    failing, hanging = alert(server, "failing"), alert(server, "hanging")
+
+    assert (failing["state"], failing["errors"]["error"]) == ("no_data", "RuntimeError")
+    assert (hanging["state"], hanging["errors"]["error"]) == ("no_data", "TimeoutError")
+    assert "secret" not in server.get(PATH).text
+    assert server.log.count("alert_rule_failing failed") == 1
+    assert stands(server, "level") == "ok"
+
+
+def test_a_rule_goes_by_the_applications_own_metric(server: Gunicorn) -> None:
+    """Orders of one kind, counted by four processes, are too many a second."""
+    for _ in range(40):
+        server.get("/order?book")
+        server.get("/order?pen")
+    assert until(lambda: stands(server, "orders") == "firing warning", 30)
+    assert alert(server, "orders")["value"] < 40 / 3  # those of one kind alone
+
+
+def test_a_keeper_that_is_killed_takes_no_alert_with_it(tmp_path: Path) -> None:
+    """Killed while alerts fire and wait: no second word, and those that wait do not begin anew."""
+    with (
+        receiving() as receiver,
+        Gunicorn(tmp_path, app=APP, env=env(tmp_path, receiver)) as server,
+    ):
+        server.wait_for_workers()
+        assert until(lambda: stands(server, "level") == "ok", 40), server.log
+        set_level(server, 11)
+        assert until(lambda: len(receiver.taken) == 1, 30), server.log
+        assert stands(server, "slow_to_fire") == "pending"
+        started, keepers = alert(server, "level")["started_at"], set[int]()
+        for _ in range(3):
+            (keeper,) = peek.duty(server)
+            keepers.add(keeper)
+            psutil.Process(keeper).kill()
+            assert until(lambda: peek.duty(server) - keepers, 30)
+        followed = time.time_ns() / 1e9
+        assert until(lambda: stands(server, "slow_to_fire") == "firing warning", 30), server.log
+        news = {each["alert"]: each for each in server.get(PATH).json()["transitions"]}
+
+        assert len(keepers) == 3
+        # Anew by the last keeper it would not have fired before 6 s of that one's.
+        fired = datetime.fromisoformat(news["slow_to_fire"]["at"]).timestamp()
+        assert fired < followed + 6
+        assert news["slow_to_fire"]["number"] == 2
+        assert alert(server, "level")["started_at"] == started
+        assert until(lambda: len(receiver.taken) == 2, 30)
+        assert [name for name, _, _ in receiver.news] == ["Level", "SlowToFire"]
+        assert server.log.count("Alert Level raised") == 1
+
+
+def test_a_reload_with_other_thresholds_is_judged_by_them(tmp_path: Path) -> None:
+    """An alert that is switched off by a reload is resolved, with that reason."""
+    config = tmp_path / "gunicorn.conf.py"
+    config.write_text(_CONFIG.format(threshold="0"))
+    given = env(tmp_path, ALERT_FOR_SECONDS="0")
+    with Gunicorn(tmp_path, app=APP, workers=2, env=given, args=("-c", str(config))) as server:
+        assert until(lambda: stands(server, "memory") == "firing critical", 40), server.log
+        config.write_text(_CONFIG.format(threshold="off"))
+        server.signal(signal.SIGHUP)
+        assert until(lambda: stands(server, "memory") is None, 40), server.log
+        news = server.get(PATH).json()["transitions"]
+        memory = [each for each in news if each["alert"] == "memory"]
+        assert [(each["to"], each["reason"]) for each in memory][:2] == [
+            ("ok", "rule_off"),
+            ("critical", "raised"),
+        ]
+
+
+_CONFIG: Final = """
+import os
+
+os.environ["ALERT_MEMORY_THRESHOLD"] = "{threshold}"
+os.environ["ALERT_MEMORY_CRITICAL_THRESHOLD"] = "0.1"
+"""
