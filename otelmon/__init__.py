@@ -7,11 +7,19 @@ app = monitor(app)
 
 from __future__ import annotations
 
+from otelmon.caches.clients import redis_client
+from otelmon.caches.query_cache import QueryCache
 from otelmon.errors import ConfigError, LedgerError, OtelmonError
 from otelmon.metrics.api.view import View
 from otelmon.middleware.requests import RequestMetrics
 from otelmon.middleware.routes import set_route
-from otelmon.observers import observe_http_client, observe_log, observe_queue
+from otelmon.observers import (
+    cache_hit,
+    cache_miss,
+    observe_http_client,
+    observe_log,
+    observe_queue,
+)
 from otelmon.settings import Settings
 from otelmon.stack import Monitor, meter_provider, metrics_data, monitor
 
@@ -21,15 +29,19 @@ __all__ = [
     "LedgerError",
     "Monitor",
     "OtelmonError",
+    "QueryCache",
     "RequestMetrics",
     "Settings",
     "View",
+    "cache_hit",
+    "cache_miss",
     "meter_provider",
     "metrics_data",
     "monitor",
     "observe_http_client",
     "observe_log",
     "observe_queue",
+    "redis_client",
     "set_route",
 ]
 __version__ = "0.1.0"

@@ -17,7 +17,7 @@ from otelmon.board import Point, Published
 from otelmon.ledger import sockets
 from otelmon.ledger.ageing import Ageing
 from otelmon.ledger.locks import Lease
-from otelmon.metrics import figures, history, past, windows
+from otelmon.metrics import caches, figures, history, past, windows
 from otelmon.metrics.snapshots import snapshot
 from otelmon.port import lease_of, shown
 
@@ -270,6 +270,8 @@ def remember(segment: Segment, reading: Reading, published: Published) -> None:
         windows.overall(minute),
         windows.queue_p95(minute),
         figures.workers(reading, published),
+        cache_hit_rate=windows.cache_hit_rate(past.span(segment, taken, 300)),
+        redis_connections=caches.connections(reading),
     )
     past.keep_point(segment, number, history.point(now, published.at, interval))
 

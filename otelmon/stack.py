@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from otelmon import faults
 from otelmon.announcement import announce
+from otelmon.instruments.libraries import observe_libraries
+from otelmon.instruments.observing import SCOPE
 from otelmon.keeper import Keeper
 from otelmon.ledger.ledger import Ledger
 from otelmon.metrics import rows
@@ -64,6 +66,7 @@ class Instance:
             observe=provider.observe,
         )
         self.apps: list[WSGIApplication] = []
+        self.libraries = None if provider.silent else observe_libraries(provider.get_meter(SCOPE))
         self._board = Seen()
 
     def announce(self) -> None:
@@ -266,4 +269,6 @@ def _leave(instance: Instance, app: WSGIApplication) -> None:
     instance.apps.remove(app)
     if not instance.apps:
         instance.serving.end()
+        if instance.libraries is not None:
+            instance.libraries.close()
         _instance = None

@@ -37,6 +37,7 @@ PROGRAMS = {
     "cc": "gcc",
     "prometheus": "prometheus",
     "promtool": "prometheus",
+    "redis-server": "redis-server",
     "setpriv": "util-linux",
     "strace": "strace",
     "wrk": "wrk",

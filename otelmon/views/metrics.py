@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from otelmon.metrics import figures, windows
+from otelmon.metrics import caches, figures, windows
 from otelmon.views import own
 from otelmon.views.measured import measured
 from otelmon.views.response import as_json
@@ -28,11 +28,18 @@ def metrics(source: Source, _environ: WSGIEnvironment) -> Response:
         {
             "system": figures.system(published),
             "container": figures.container(published),
-            "application": figures.application(reading, published),
+            "application": figures.application(
+                reading,
+                published,
+                cache_hit_rate=recent.cache_hit_rate,
+                redis_connections=caches.connections(reading),
+            ),
             "windows": recent.windows,
             "routes": recent.routes,
             "workers": figures.workers(reading, published),
             "saturation": figures.saturation(reading, published, recent.queue_p95),
+            "caches": caches.caches(reading),
+            "redis": caches.redis(reading),
             "metrics": measured(reading),
             "alerts": [],
             "timestamp": figures.iso(time.time_ns() / 1e9),
