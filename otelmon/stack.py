@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
     from otelmon.board import Published
+    from otelmon.instruments.observing import Observing
     from otelmon.ledger.reader import Reading
     from otelmon.metrics.api.view import View
     from otelmon.metrics.data import MetricsData
@@ -66,7 +67,10 @@ class Instance:
             observe=provider.observe,
         )
         self.apps: list[WSGIApplication] = []
-        self.libraries = None if provider.silent else observe_libraries(provider.get_meter(SCOPE))
+        self.libraries: Observing | None = None
+        if not provider.silent:
+            meter = provider.get_meter(SCOPE)
+            self.libraries = observe_libraries(meter, off=settings.libraries_off)
         self._board = Seen()
 
     def announce(self) -> None:

@@ -7,7 +7,6 @@ code, because JSON has none.
 from __future__ import annotations
 
 import json
-import math
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
@@ -85,8 +84,6 @@ def decode(data: str | bytes, now: float) -> Entry:
     if not isinstance(found, dict) or found.get("v") != _VERSION or "value" not in found:
         raise ValueError("What the cache has is no entry.")
     at, state = found.get("at"), found.get("state")
-    if type(at) is not float or not math.isfinite(at) or not 0 < at < now + _AHEAD_SECONDS:
-        raise ValueError("What the cache has was made at no time.")
-    if not isinstance(state, str):
-        raise ValueError("What the cache has is of no state.")
-    return Entry(found["value"], at, state)
+    if isinstance(at, float) and isinstance(state, str) and 0 < at < now + _AHEAD_SECONDS:
+        return Entry(found["value"], at, state)
+    raise ValueError("What the cache has was made at no time, or for no state.")

@@ -8,12 +8,13 @@ import redis
 from redis.client import Pipeline
 
 from otelmon import faults
-from otelmon.caches.breaker import Breaker
 from otelmon.caches.measures import measures
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from otelmon.caches.breaker import Breaker
 
 
 _FAILURES: Final = (redis.ConnectionError, redis.TimeoutError, OSError)

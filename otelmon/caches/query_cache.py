@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 from otelmon import faults
 from otelmon.caches import entries
 from otelmon.caches.clients import redis_client
-from otelmon.caches.look_up import LookUp
 from otelmon.caches.measures import CacheMeasures, measures
 from otelmon.caches.stores import MemoryStore, RedisStore
 from otelmon.errors import ConfigError
@@ -74,6 +73,10 @@ class QueryCache:
             client = redis_client(url, protocol=2)
         self._store: Store = MemoryStore(max_bytes) if client is None else RedisStore(client)
         self._measures: CacheMeasures | None = None
+        # Here, because only who keeps something is to pay for the import.
+        from otelmon.caches.look_up import LookUp
+
+        self._look_up = LookUp
 
     def _judge(self, max_bytes: int) -> None:
         problems = []
@@ -107,7 +110,7 @@ class QueryCache:
         measured = self._measured()
         if measured is None:
             return creator()
-        look_up = LookUp(self._store, place, creator, measured)
+        look_up = self._look_up(self._store, place, creator, measured)
         found: T = look_up.run(seconds, keep=_STALE * seconds, lock=self.lock_timeout)
         return found
 

@@ -12,15 +12,20 @@ from otelmon.instruments.redis_clients import CLIENTS
 
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from opentelemetry.metrics import Meter
 
 
-def observe_libraries(meter: Meter) -> Observing:
-    """Measure them on *meter* until the result is closed; it raises nothing."""
+def observe_libraries(meter: Meter, *, off: Container[str] = ()) -> Observing:
+    """Measure them on *meter* until the result is closed, but those that are *off*; it never raises."""
     open_now: list[Observing] = []
     try:
         lookups = LookUps(meter)
-        open_now += [CLIENTS.observe(meter, lookups), CACHES.observe(lookups)]
+        if "redis" not in off:
+            open_now.append(CLIENTS.observe(meter, lookups))
+        if "caches" not in off:
+            open_now.append(CACHES.observe(lookups))
     except Exception as error:  # noqa: BLE001 - the requests are worth observing without them
         faults.report("library_hook", error)
 

@@ -117,6 +117,8 @@ class Commands:
 
     def failed(self, took: int, args: Sequence[Any], error: BaseException) -> None:
         """Book a command that raised."""
+        if not args:
+            return
         try:
             known = args[0] in self.known
             # A name that no server knows is none, and must not take the place of one.
