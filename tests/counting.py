@@ -45,8 +45,8 @@ class Counting:
             had = dict(row.attributes)
             shown = {key.replace(".", "_"): value for key, value in had.items()}
             if row.instrument.name == name and wanted.items() <= shown.items():
-                key = tuple(had.get(each) for each in attributes)
-                key = key[0] if len(key) == 1 else key
+                values = tuple(had.get(each) for each in attributes)
+                key = values[0] if len(values) == 1 else values
                 found[key] = found.get(key, 0) + (row.count if row.buckets else row.value)
         return found
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -141,7 +140,10 @@ def test_failures_stand_under_their_class(server: RedisServer, count: Counting) 
             client.incr("a")
         with client.pipeline() as pipe, pytest.raises(redis.ResponseError):
             pipe.set("b", 1).lpush("a", 1).execute()
-    with redis.Redis(port=free_port(), retry=Retry(NoBackoff(), 0)) as gone, pytest.raises(redis.ConnectionError):
+    with (
+        redis.Redis(port=free_port(), retry=Retry(NoBackoff(), 0)) as gone,
+        pytest.raises(redis.ConnectionError),
+    ):
         gone.execute_command("GET", "a")
 
     assert count.by(DURATION, OPERATION, ERROR)["INCRBY", "ResponseError"] == 1
@@ -204,7 +206,7 @@ def test_replies_and_errors_are_what_they_were(server: RedisServer, count: Count
         with Mine.from_url(server.url) as mine:
             assert mine.get("a") == ["mine", b"1"]
         with pytest.raises(IndexError):
-            plain.execute_command()
+            plain.execute_command()  # type: ignore[no-untyped-call]
         with plain.pipeline() as empty:
             assert empty.execute() == []
     assert lookups(count) == (1, 0)
@@ -213,39 +215,28 @@ def test_replies_and_errors_are_what_they_were(server: RedisServer, count: Count
 def test_connections_are_those_that_the_server_has(server: RedisServer, count: Counting) -> None:
     """Those in use and those that are open without use come to what CLIENT LIST says."""
     pool: Any = redis.BlockingConnectionPool.from_url(server.url, max_connections=8)
-    with server.client() as client, redis.Redis(connection_pool=pool) as blocking:
-        began = threading.Barrier(5)
-
-        def wait(each: redis.Redis) -> None:
-            began.wait(10)
-            each.blpop("never", timeout=0)
-
+    with (
+        server.client() as client,
+        redis.Redis(connection_pool=pool) as blocking,
+        ThreadPoolExecutor(3) as threads,
+        client.pipeline() as pipe,
+    ):
+        pipe.watch("a")
         waiting = [
-            threading.Thread(target=wait, args=(each,)) for each in (client, client, blocking)
+            threads.submit(each.blpop, "never", timeout=0) for each in (client, client, blocking)
         ]
-        for thread in waiting:
-            thread.start()
-        with client.pipeline() as pipe:
-            pipe.watch("a")
-            client.get("a")
-            threading.Thread(target=began.wait, args=(10,)).start()
-            began.wait(10)
-
-            def blocked() -> bool:
-                return _listed(client)[1] == 3
-
-            assert until(blocked)
-            count.provider.observe()
-            listed, _ = _listed(client)
-            found = caches.redis(count.reading())
-            assert found is not None
-            assert found["pools"][f"127.0.0.1:{server.port}/0"] == {"used": 4, "idle": listed - 4}
-            assert caches.connections(count.reading()) == 4
-        client.rpush("never", 1, 2, 3)
-        for thread in waiting:
-            thread.join(10)
+        assert until(lambda: _listed(client)[1] == 3)
         count.provider.observe()
-        assert caches.connections(count.reading()) == 0
+        listed, _ = _listed(client)
+        found = caches.redis(count.reading())
+        assert found is not None
+        assert found["pools"][f"127.0.0.1:{server.port}/0"] == {"used": 4, "idle": listed - 4}
+        assert caches.connections(count.reading()) == 4
+
+        client.rpush("never", 1, 2, 3)
+        assert all(each.result(10) for each in waiting)
+    count.provider.observe()
+    assert caches.connections(count.reading()) == 0
     pool.disconnect()
 
 
