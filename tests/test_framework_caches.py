@@ -153,12 +153,13 @@ def test_cachelibs_look_ups_are_counted_by_class(
             """Ask twice."""
             return super().get(key) or super().get(f"old {key}")
 
-    cache: Any = {
+    kinds: dict[str, Any] = {
         "simple": SimpleCache,
         "files": lambda: FileSystemCache(str(tmp_path / "files"), threshold=3),
         "redis": lambda: RedisCache("127.0.0.1", server.port),
         "own": Later,
-    }[kind]()
+    }
+    cache = kinds[kind]()
     assert cache.get("a") is None
     for key in "axyzw":
         cache.set(key, 1)
@@ -187,7 +188,7 @@ def test_flask_cachings_functions_and_pages_are_look_ups(
     calls = []
 
     @app.get("/page")
-    @cache.cached(timeout=60)  # type: ignore[untyped-decorator]
+    @cache.cached(timeout=60)
     def page() -> str:
         calls.append("page")
         return "page"
@@ -228,7 +229,7 @@ def test_what_a_cache_raises_is_the_applications(count: Counting) -> None:
         with pytest.raises(OSError, match="k"):
             ask("k", 1)
     with pytest.raises(TypeError):
-        cache.get()
+        cache.get()  # type: ignore[call-arg]
     assert looked_up(count) == {}
 
 

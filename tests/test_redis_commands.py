@@ -199,14 +199,14 @@ def test_replies_and_errors_are_what_they_were(server: RedisServer, count: Count
 
     class Mine(redis.Redis):
         def execute_command(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - redis-py's
-            return ["mine", super().execute_command(*args, **options)]
+            return ["mine", super().execute_command(*args, **options)]  # type: ignore[no-untyped-call]
 
     with server.client() as plain:
         plain.set("a", "1")
         with Mine.from_url(server.url) as mine:
             assert mine.get("a") == ["mine", b"1"]
         with pytest.raises(IndexError):
-            plain.execute_command()  # type: ignore[no-untyped-call]
+            plain.execute_command()
         with plain.pipeline() as empty:
             assert empty.execute() == []
     assert lookups(count) == (1, 0)

@@ -143,8 +143,13 @@ def test_an_old_value_is_shown_while_a_new_one_is_made(
     assert shown is not None
     shown["tests"].pop("load_mean_ms")
     assert shown["tests"] == {
-        **{"hits": 1, "misses": 2, "hit_rate": 0.333, "loads": 2},
-        **{"stale": 1, "stampedes_prevented": 1, "errors": 0},
+        "hits": 1,
+        "misses": 2,
+        "hit_rate": 0.333,
+        "loads": 2,
+        "stale": 1,
+        "stampedes_prevented": 1,
+        "errors": 0,
     }
 
 
