@@ -38,13 +38,17 @@ def _binary(kind: str) -> str:
 class RedisServer:
     """One that keeps nothing; a context manager. It can be killed, stopped and started again."""
 
-    def __init__(self, directory: Path, kind: str = "redis", *options: str) -> None:
-        """Describe it; *options* are the server's own."""
+    def __init__(
+        self, directory: Path, kind: str = "redis", *options: str, config: Path | None = None
+    ) -> None:
+        """Describe it; *options* are the server's own. With a *config* it is a sentinel."""
         self.port = free_port()
         where = ["--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(directory)]
         keep_nothing = ["--save", "", "--appendonly", "no"]
         self._log = directory / f"{kind}-{self.port}.log"
         self._command = [_binary(kind), *where, *keep_nothing, *options]
+        if config is not None:
+            self._command = [_binary(kind), str(config), *where, "--sentinel"]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -56,7 +60,9 @@ class RedisServer:
         """Start it, and wait until it answers."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
-        assert until(self.answers, BOOT_SECONDS), self._log.read_text()
+        if not until(self.answers, BOOT_SECONDS):
+            self.kill()
+            raise AssertionError(self._log.read_text())
 
     def kill(self) -> None:
         """End it at once."""
