@@ -59,7 +59,10 @@ def test_a_cluster_is_observed(tmp_path: Path, count: Counting) -> None:
 
         after = commands(count, "SET", "GET", "MGET", "PIPELINE")
         assert {name: after[name] - before[name] for name in after} == {
-            "SET": 1, "GET": 2, "MGET": 0, "PIPELINE": 1,
+            "SET": 1,
+            "GET": 2,
+            "MGET": 0,
+            "PIPELINE": 1,
         }
         assert count.by("otelmon.redis.pipeline.commands", OPERATION) == {"GET": 2, "SET": 1}
         assert count.by(OPERATIONS, RESULT) == {"hit": 2, "miss": 2}
