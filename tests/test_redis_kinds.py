@@ -47,7 +47,7 @@ def test_a_cluster_is_observed(tmp_path: Path, count: Counting) -> None:
             node.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
             assert until(lambda: b"cluster_state:ok" in _info(node))
         before = commands(count, "SET", "GET", "MGET", "PIPELINE")
-        with RedisCluster(startup_nodes=[ClusterNode("127.0.0.1", server.port)]) as cluster:
+        with RedisCluster(startup_nodes=[ClusterNode("127.0.0.1", server.port)]) as cluster:  # type: ignore[no-untyped-call]
             cluster.set("a", 1)
             cluster.get("a")
             cluster.get("b")
@@ -71,7 +71,7 @@ def test_a_cluster_is_observed(tmp_path: Path, count: Counting) -> None:
 
 
 def _info(node: redis.Redis) -> bytes:
-    found: Any = node.execute_command("CLUSTER INFO")
+    found: Any = node.execute_command("CLUSTER INFO")  # type: ignore[no-untyped-call]
     return found if isinstance(found, bytes) else repr(found).replace("': '", ":").encode()
 
 
@@ -81,8 +81,8 @@ def test_a_sentinel_is_observed(tmp_path: Path, count: Counting) -> None:
         config = tmp_path / "sentinel.conf"
         config.write_text(f"sentinel monitor shop 127.0.0.1 {master.port} 1\n")
         with RedisServer(tmp_path, "redis", config=config) as watcher:
-            sentinel = Sentinel([("127.0.0.1", watcher.port)])
-            with sentinel.master_for("shop") as client:
+            sentinel = Sentinel([("127.0.0.1", watcher.port)])  # type: ignore[no-untyped-call]
+            with sentinel.master_for("shop") as client:  # type: ignore[no-untyped-call]
                 assert until(lambda: _is_found(sentinel), 30)
                 client.set("a", 1)
                 assert client.get("a") == b"1"
@@ -98,7 +98,7 @@ def test_a_sentinel_is_observed(tmp_path: Path, count: Counting) -> None:
 
 def _is_found(sentinel: Sentinel) -> bool:
     try:
-        return bool(sentinel.discover_master("shop"))
+        return bool(sentinel.discover_master("shop"))  # type: ignore[no-untyped-call]
     except redis.RedisError:
         return False
 
