@@ -18,7 +18,7 @@ from otelmon.instruments.lookups import OPERATIONS, RESULT
 from otelmon.instruments.redis_commands import DURATION, OPERATION
 from otelmon.metrics import caches
 from tests.counting import Counting, counting
-from tests.gunicorn_server import ROOT
+from tests.gunicorn_server import ROOT, free_port
 from tests.redis_server import RedisServer
 from tests.waiting import until
 
@@ -42,7 +42,9 @@ def commands(count: Counting, *names: str) -> dict[str, float]:
 
 def test_a_cluster_is_observed(tmp_path: Path, count: Counting) -> None:
     """Its commands and pipelines are counted once, with hits, misses and its nodes' connections."""
-    with RedisServer(tmp_path, "redis", "--cluster-enabled", "yes") as server:
+    # Unless told, its nodes speak on a port 10,000 above, which there may not be.
+    bus = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+    with RedisServer(tmp_path, "redis", *bus) as server:
         with server.client() as node:
             node.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
             assert until(lambda: b"cluster_state:ok" in _info(node))
