@@ -15,7 +15,7 @@ from pathlib import Path
 
 NAMES = (
     *("request", "parts", "routes", "record", "scrape", "death", "views", "board"),
-    *("gunicorn", "memory", "sidecar", "idle", "round", "instruments", "databases"),
+    *("gunicorn", "memory", "sidecar", "idle", "round", "instruments", "databases", "redis"),
 )
 """In this order; the module is NAME_cost"""
 _COMPARED = (

@@ -8,6 +8,8 @@ app = monitor(app)
 from __future__ import annotations
 
 from otelmon.alerts.rules import Rule
+from otelmon.caches.clients import redis_client
+from otelmon.caches.query_cache import QueryCache
 from otelmon.checks import DiskCheck, HttpCheck, RedisCheck, SqlAlchemyCheck
 from otelmon.checks.registry import add_check
 from otelmon.engines import create_engine, engine_options
@@ -15,7 +17,13 @@ from otelmon.errors import ConfigError, LedgerError, OtelmonError
 from otelmon.metrics.api.view import View
 from otelmon.middleware.requests import RequestMetrics
 from otelmon.middleware.routes import set_route
-from otelmon.observers import observe_http_client, observe_log, observe_queue
+from otelmon.observers import (
+    cache_hit,
+    cache_miss,
+    observe_http_client,
+    observe_log,
+    observe_queue,
+)
 from otelmon.settings import Settings
 from otelmon.stack import Monitor, add_rule, meter_provider, metrics_data, monitor
 
@@ -27,6 +35,7 @@ __all__ = [
     "LedgerError",
     "Monitor",
     "OtelmonError",
+    "QueryCache",
     "RedisCheck",
     "RequestMetrics",
     "Rule",
@@ -35,6 +44,8 @@ __all__ = [
     "View",
     "add_check",
     "add_rule",
+    "cache_hit",
+    "cache_miss",
     "create_engine",
     "engine_options",
     "meter_provider",
@@ -43,6 +54,7 @@ __all__ = [
     "observe_http_client",
     "observe_log",
     "observe_queue",
+    "redis_client",
     "set_route",
 ]
 __version__ = "0.1.0"

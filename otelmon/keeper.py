@@ -18,7 +18,7 @@ from otelmon.board import Point, Published
 from otelmon.ledger import sockets
 from otelmon.ledger.ageing import Ageing
 from otelmon.ledger.locks import Lease
-from otelmon.metrics import figures, history, past, windows
+from otelmon.metrics import caches, figures, history, past, windows
 from otelmon.metrics.snapshots import snapshot
 from otelmon.port import lease_of, shown
 
@@ -315,6 +315,8 @@ def remember(segment: Segment, reading: Reading, published: Published) -> Rememb
         windows.overall(minute),
         windows.queue_p95(minute),
         figures.workers(reading, published),
+        cache_hit_rate=windows.cache_hit_rate(past.span(segment, taken, 300)),
+        redis_connections=caches.connections(reading),
     )
     row = history.point(now, published.at, interval)
     past.keep_point(segment, number, row)

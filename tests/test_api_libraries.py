@@ -68,6 +68,8 @@ def test_redis_and_requests_measure_themselves(tmp_path: Path, *, preload: bool)
     """Commands and outgoing requests of all workers are counted through kill -9 and HUP."""
     with redis_server(tmp_path) as store, http_upstream() as upstream:
         env = {"STORE": store, "UPSTREAM": upstream, "OTEL_SEMCONV_STABILITY_OPT_IN": "http"}
+        # Redis-py's own figures are looked at here.
+        env["OTELMON_LIBRARIES_OFF"] = "redis"
         app = "tests.apps.with_libraries:app"
         with Gunicorn(tmp_path, app=app, env=env, preload=preload) as server:
             server.wait_for_workers()

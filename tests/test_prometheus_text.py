@@ -23,6 +23,8 @@ SEED_FAMILIES = {
     "app_request_size_bytes": "histogram",
     "app_response_size_bytes": "histogram",
     "app_active_connections": "gauge",
+    "app_cache_hits": "counter",
+    "app_cache_misses": "counter",
     "app_requests_started": "counter",
     "app_requests_lost": "counter",
 }

@@ -43,6 +43,7 @@ PROGRAMS = {
     "prometheus": "prometheus",
     "prometheus-alertmanager": "prometheus-alertmanager",
     "promtool": "prometheus",
+    "redis-server": "redis-server",
     "setpriv": "util-linux",
     "strace": "strace",
     "wrk": "wrk",

@@ -20,6 +20,7 @@ from otelmon.demo.child import Child
 from otelmon.demo.environment import server_environment
 from otelmon.demo.errors import DemoError
 from otelmon.demo.server import Server, is_free, reserve
+from otelmon.demo.valkey import Valkey
 from otelmon.settings import Settings
 from otelmon.settings.env_file import read_env_file
 
@@ -84,11 +85,24 @@ def run(plan: Plan, environ: Mapping[str, str], say: Callable[[str], object]) ->
     settings = Settings.from_env(environ)
     with Stop() as stop, reserve(plan.port) as listener, _directory() as directory:
         announcement = Announcement(settings, port_is_free=_port_is_free(settings))
-        server = Server(
-            listener, directory, environ, workers=plan.workers, worker_class=plan.worker_class
-        )
-        with server:
-            Demo(plan, announcement, server, stop, say).run(environ)
+        with _cache(directory, environ) as url:
+            shop = {**environ, "REDIS_URL": url}
+            server = Server(
+                listener, directory, shop, workers=plan.workers, worker_class=plan.worker_class
+            )
+            with server:
+                Demo(plan, announcement, server, stop, say).run(environ)
+
+
+@contextmanager
+def _cache(directory: Path, environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield the address of the user's Redis, or of one that is started for the shop."""
+    own = Settings.from_env(environ).redis().url
+    if own is not None:
+        yield own
+        return
+    with Valkey(directory, environ) as valkey:
+        yield valkey.url
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from flask import Flask, Response, abort, json, request, url_for
 from sqlalchemy import func, select
 from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
-from otelmon import Settings, monitor
+from otelmon import QueryCache, Settings, monitor
 from otelmon.demo.store import Order, Product, open_store
 
 
@@ -114,6 +114,7 @@ class Shop:
     ) -> None:
         """Take where the data is, and what rules failures and delays."""
         self._sessions = sessions
+        self._cache = QueryCache("products")
         self._chance = chance
         self._pause = pause
 
@@ -129,6 +130,9 @@ class Shop:
 
     def product(self, number: int) -> dict[str, object]:
         """Show one product."""
+        return self._cache.get_or_create(str(number), lambda: self._product(number))
+
+    def _product(self, number: int) -> dict[str, object]:
         with self._sessions() as session:
             return _product(_found(session, Product, number))
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+SCOPE: Final = "otelmon.instruments"
+"""The scope of what is measured of libraries"""
 OTHER: Final = "_OTHER"
 """The semantic conventions' word for all that has none of its own"""
 

@@ -213,8 +213,14 @@ _RESOURCES: Final = ("cpu", "memory", "io")
 _STALLED: Final = ("some", "full")
 
 
-def application(reading: Reading | None, published: Published | None) -> dict[str, Any]:
-    """Return the requests' figures, of all processes."""
+def application(
+    reading: Reading | None,
+    published: Published | None,
+    *,
+    cache_hit_rate: float | None = None,
+    redis_connections: int | None = None,
+) -> dict[str, Any]:
+    """Return the application's figures, of all processes."""
     recent = current(reading, published)
     return {
         "timestamp": None if reading is None else iso(reading.at),
@@ -223,9 +229,9 @@ def application(reading: Reading | None, published: Published | None) -> dict[st
         "avg_response_time": rounded(recent.response_time),
         "error_rate": rounded(recent.error_rate),
         "active_connections": None if reading is None else reading.in_flight,
-        "cache_hit_rate": None,
         "database_connections": None if reading is None else databases.in_use(reading),
-        "redis_connections": None,
+        "cache_hit_rate": cache_hit_rate,
+        "redis_connections": redis_connections,
     }
 
 

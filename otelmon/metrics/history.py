@@ -40,6 +40,9 @@ class Now(NamedTuple):
     queue_p95: float | None  # ms, over the last minute
     workers: Mapping[str, Any]
     """As `/api/metrics` has them"""
+    cache_hit_rate: float | None = None
+    """Fraction, over 300 s"""
+    redis_connections: int | None = None
 
 
 def _host(field: str) -> Callable[[Now], Number]:
@@ -80,6 +83,8 @@ SERIES: Final[Mapping[str, Callable[[Now], Number]]] = {
     "worker_starts": _worker("starts"),
     "worker_deaths": _worker("deaths"),
     "series": lambda now: len(now.reading.series) - len(now.reading.resting),
+    "cache_hit_rate": lambda now: now.cache_hit_rate,
+    "redis_connections": lambda now: now.redis_connections,
 }
 """What is kept; new ones come at the end, because a point's values have no names"""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from otelmon.metrics import databases, figures, standing
+from otelmon.metrics import caches, databases, figures, standing
 from otelmon.metrics.names import label_text
 
 
@@ -82,6 +82,9 @@ def _by_channel(name: str) -> Read:
 _LOST_ABOUT: Final = "Requests that were in flight when their process died."
 _STARTED_ABOUT: Final = "Requests that were begun: finished, lost or in flight now."
 _ACTIVE_ABOUT: Final = "Requests in flight."
+_HITS_ABOUT: Final = "Look-ups in caches that found something."
+_MISSES_ABOUT: Final = "Look-ups in caches that found nothing."
+_REDIS_ABOUT: Final = "Connections to Redis in use."
 
 _DATABASES: Final = Fixed(
     "app_database_connections",
@@ -92,6 +95,9 @@ _DATABASES: Final = Fixed(
 
 SEED: Final = (
     _DATABASES,
+    Fixed("app_cache_hits", "counter", _HITS_ABOUT, lambda r, _: caches.looked_up(r).hits),
+    Fixed("app_cache_misses", "counter", _MISSES_ABOUT, lambda r, _: caches.looked_up(r).misses),
+    Fixed("app_redis_connections", "gauge", _REDIS_ABOUT, lambda r, _: caches.connections(r)),
     Fixed("app_active_connections", "gauge", _ACTIVE_ABOUT, lambda r, _: r.in_flight),
     Fixed("app_requests_started", "counter", _STARTED_ABOUT, lambda r, _: r.started),
     Fixed("app_requests_lost", "counter", _LOST_ABOUT, lambda r, _: r.lost),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from otelmon.errors import LedgerError
 from otelmon.ledger.reader import of_instrument
 from otelmon.ledger.requests import DURATION, QUEUE
+from otelmon.metrics.caches import NONE, LookedUp, looked_up
 from otelmon.metrics.figures import ERROR_TYPE
 
 
@@ -30,6 +31,8 @@ ROUTE: Final = "http.route"
 
 _BUCKETS: Final = len(DURATION.bounds) + 1
 _ROW: Final = 2 + _BUCKETS
+# Whether all routes are there, hits, misses.
+_HEAD: Final = 3
 # Higher levels cost several times as much, for a few percent of the bytes.
 _LEVEL: Final = 1
 _OVERFLOW: Final = -1
@@ -82,6 +85,8 @@ class Snapshot:
     """Of the time that requests waited for us"""
     routes: Mapping[int, Tally]
     """By the number of the route's first series"""
+    lookups: LookedUp = NONE
+    """In caches"""
     whole: bool = True
     """All routes are there; if not, those that took most time are"""
 
@@ -102,7 +107,7 @@ def snapshot(reading: Reading) -> Snapshot:
     routes = {number: together(tallies) for number, tallies in found.items()}
     total = together(list(routes.values()))
     routes.pop(_OVERFLOW, None)
-    return Snapshot(reading.monotonic, total, together(queue), routes)
+    return Snapshot(reading.monotonic, total, together(queue), routes, looked_up(reading))
 
 
 def _read(series: Series, reading: Reading, *, failed: bool = False) -> Tally:
@@ -119,7 +124,7 @@ def encode(taken: Snapshot, room: int) -> bytes:
     rows = sorted(taken.routes.items(), key=lambda each: -each[1].duration)
     while True:
         whole = taken.whole and len(rows) == len(taken.routes)
-        numbers = array("Q", (whole, *_flat(taken.total), *_flat(taken.queue)))
+        numbers = array("Q", (whole, *taken.lookups, *_flat(taken.total), *_flat(taken.queue)))
         for number, tally in rows:
             numbers.extend((number, *_flat(tally)))
         data = zlib.compress(numbers.tobytes(), _LEVEL)
@@ -135,12 +140,13 @@ def decode(monotonic: int, data: bytes) -> Snapshot | None:
     numbers = array("Q")
     try:
         numbers.frombytes(zlib.decompress(data))
-        total, queue = _tally(numbers, 1), _tally(numbers, 1 + _ROW)
-        start = 1 + 2 * _ROW
+        total, queue = _tally(numbers, _HEAD), _tally(numbers, _HEAD + _ROW)
+        start = _HEAD + 2 * _ROW
         routes = {
             numbers[at]: _tally(numbers, at + 1) for at in range(start, len(numbers), 1 + _ROW)
         }
-        return Snapshot(monotonic, total, queue, routes, whole=bool(numbers[0]))
+        lookups = LookedUp(numbers[1], numbers[2])
+        return Snapshot(monotonic, total, queue, routes, lookups, whole=bool(numbers[0]))
     except _DAMAGED:
         return None
 

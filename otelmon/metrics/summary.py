@@ -77,5 +77,7 @@ class Shown(NamedTuple):
     windows: Mapping[str, Mapping[str, Any]]
     routes: Sequence[Mapping[str, Any]] | None
     queue_p95: float | None  # ms
+    cache_hit_rate: float | None
+    """Fraction, over 300 s"""
     until: int | None = None
     """Monotonic ns of their end; None if there is nothing to show"""

@@ -46,6 +46,12 @@ def queue_p95(span: Span | None) -> float | None:
     return None if found is None else found * 1e3
 
 
+def cache_hit_rate(span: Span | None) -> float | None:
+    """Return the part of a window's look-ups in caches that found something; None without any."""
+    found = None if span is None else span.after.lookups.since(span.before.lookups)
+    return None if found is None else found.rate
+
+
 # -- routes ---------------------------------------------------------------------------------------
 
 
@@ -143,8 +149,9 @@ def _worked_out(past: Past, reading: Reading) -> Shown:
         {str(seconds): overall(each).shown() for seconds, each in spans.items()},
         routes(spans, reading.series),
         rounded(queue_p95(spans[60])),
+        rounded(cache_hit_rate(spans[300])),
         next((each.after.monotonic for each in spans.values() if each is not None), None),
     )
 
 
-_NOTHING: Final = Shown({str(seconds): UNKNOWN.shown() for seconds in RINGS}, None, None)
+_NOTHING: Final = Shown({str(seconds): UNKNOWN.shown() for seconds in RINGS}, None, None, None)

@@ -49,6 +49,9 @@ ENDPOINTS: Final = (
     "/metrics",
 )
 
+LIBRARIES: Final = ("caches", "redis")
+"""What is observed unasked, if it is imported"""
+
 _OWN_PREFIXES = ("OTELMON_", "ALERT_")
 _TMP = "/tmp"  # noqa: S108 - the system's own default
 
@@ -171,6 +174,12 @@ class Settings(Thresholds):
         3600.0,
         number("seconds", 1),
         "Seconds without a record before a series may make room for another.",
+    )
+    libraries_off: tuple[str, ...] = variable(
+        "OTELMON_LIBRARIES_OFF",
+        (),
+        each(choice(*LIBRARIES), f"names out of {' '.join(LIBRARIES)}, separated by commas"),
+        "Libraries that are not observed unasked.",
     )
     prometheus_multiproc_dir: str | None = variable(
         "PROMETHEUS_MULTIPROC_DIR", None, TEXT, "Where prometheus_client's own metrics lie."

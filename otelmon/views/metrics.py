@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from otelmon.alerts import showing
-from otelmon.metrics import figures, standing, windows
+from otelmon.metrics import caches, figures, standing, windows
 from otelmon.metrics.databases import of_databases
 from otelmon.views import own, pools, queries
 from otelmon.views.measured import measured
@@ -32,13 +32,20 @@ def metrics(source: Source, _environ: WSGIEnvironment) -> Response:
         {
             "system": figures.system(published),
             "container": figures.container(published),
-            "application": figures.application(reading, published),
+            "application": figures.application(
+                reading,
+                published,
+                cache_hit_rate=recent.cache_hit_rate,
+                redis_connections=caches.connections(reading),
+            ),
             "windows": recent.windows,
             "routes": recent.routes,
             "workers": figures.workers(reading, published),
             "pools": pools.shown(databases),
             "queries": queries.shown(databases),
             "saturation": figures.saturation(reading, published, recent.queue_p95),
+            "caches": caches.caches(reading),
+            "redis": caches.redis(reading),
             "metrics": measured(reading),
             "alerts": [showing.shown(each, labels) for each in standing.active(published, reading)],
             "timestamp": figures.iso(time.time_ns() / 1e9),

@@ -1,0 +1,199 @@
+"""`QueryCache`: results that are expensive to get, kept in Redis for all processes."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import inspect
+import re
+import secrets
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+
+from otelmon import faults
+from otelmon.caches import entries
+from otelmon.caches.clients import redis_client
+from otelmon.caches.measures import CacheMeasures, measures
+from otelmon.caches.stores import MemoryStore, RedisStore
+from otelmon.errors import ConfigError
+from otelmon.instruments.lookups import quietly
+from otelmon.settings import Settings
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import redis
+
+    from otelmon.caches.stores import Store
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+LOCK_SECONDS: Final = 10.0
+MAX_BYTES: Final = 16 * 1024 * 1024
+# So much longer than it is fresh a value is kept, to be shown while a new one is made.
+_STALE: Final = 2
+
+
+class QueryCache:
+    """Keeps what JSON can hold for *ttl* seconds (QUERY_CACHE_TTL, 300), one creator at a time.
+
+    In Redis at *url* (REDIS_URL unless given) for all processes of all machines; without one in
+    *max_bytes* of each process's own memory. Where Redis fails, a look-up is a miss and the
+    creator's value is returned: nothing is raised but what the creator raises. Of several that look
+    for the same missing value one makes it and the others wait, *lock_timeout* seconds at the most;
+    if it dies, another takes over within that time. So it should be longer than any creator takes.
+
+    What comes back is what JSON makes of it, on a miss too: a tuple is a list, keys are texts. What
+    JSON cannot hold is returned as it is, not kept, and reported once. None can be kept.
+
+    Raises:
+        ConfigError: the name, a number or the URL cannot be used, or a library is not installed.
+    """
+
+    def __init__(
+        self,
+        name: str = "queries",
+        *,
+        url: str | None = None,
+        client: redis.Redis | None = None,
+        ttl: float | None = None,
+        lock_timeout: float = LOCK_SECONDS,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        """Connect to nothing yet; *client* goes before *url*, and should have short deadlines."""
+        settings = Settings.from_env()
+        self.name = name
+        self.ttl = settings.query_cache_ttl if ttl is None else ttl
+        self.lock_timeout = lock_timeout
+        self._judge(max_bytes)
+        if client is None and (url or settings.redis().url):
+            # No word but the questions themselves, so that there is one time-out at the most.
+            client = redis_client(url, protocol=2)
+        self._store: Store = MemoryStore(max_bytes) if client is None else RedisStore(client)
+        self._measures: CacheMeasures | None = None
+        # Here, because only who keeps something is to pay for the import.
+        from otelmon.caches.look_up import LookUp
+
+        self._look_up = LookUp
+
+    def _judge(self, max_bytes: int) -> None:
+        problems = []
+        if not _NAME.fullmatch(str(self.name)):
+            problems.append(
+                f"name is {self.name!r}: give up to 64 of the characters A-Z a-z 0-9 _ . -"
+            )
+        if not self.ttl > 0:
+            problems.append(f"ttl is {self.ttl!r}: give seconds above 0, or leave it out.")
+        if not self.lock_timeout > 0:
+            problems.append(f"lock_timeout is {self.lock_timeout!r}: give seconds above 0.")
+        if not max_bytes > 0:
+            problems.append(f"max_bytes is {max_bytes!r}: give bytes above 0.")
+        missing = [each for each in ("cachetools", "dogpile") if not importlib.util.find_spec(each)]
+        if missing:
+            problems.append(
+                f"QueryCache needs {' and '.join(missing)}: pip install 'otelmon[cache]'."
+            )
+        if problems:
+            raise ConfigError(*problems)
+
+    def get_or_create(
+        self, key: str, creator: Callable[[], T], *, ttl: float | None = None, namespace: str = ""
+    ) -> T:
+        """Return the value of *key*, made by *creator* if there is none that is young enough.
+
+        Raises what *creator* raises, and nothing else; that is not kept.
+        """
+        place = entries.place(self.name, namespace, key)
+        seconds = self.ttl if ttl is None else ttl
+        measured = self._measured()
+        if measured is None:
+            return creator()
+        look_up = self._look_up(self._store, place, creator, measured)
+        found: T = look_up.run(seconds, keep=_STALE * seconds, lock=self.lock_timeout)
+        return found
+
+    def cached(
+        self,
+        ttl: float | None = None,
+        *,
+        namespace: str = "",
+        key: Callable[..., str] | None = None,
+    ) -> Callable[[Callable[P, T]], Callable[P, T]]:
+        """Keep what a function returns, by its arguments.
+
+        These must be what JSON can hold; for others *key* makes a text of them. A call whose
+        arguments make no key calls the function, and is reported once. The function gets
+        `invalidate(...)`, which takes the same arguments.
+        """
+
+        def decorate(function: Callable[P, T]) -> Callable[P, T]:
+            named = functools.partial(self._key, function, inspect.signature(function), key)
+
+            @functools.wraps(function)
+            def cached(*args: P.args, **kwargs: P.kwargs) -> T:
+                text = named(args, kwargs)
+                if text is None:
+                    return function(*args, **kwargs)
+                creator = functools.partial(function, *args, **kwargs)
+                return self.get_or_create(text, creator, ttl=ttl, namespace=namespace)
+
+            def invalidate(*args: Any, **kwargs: Any) -> bool:  # noqa: ANN401 - as the function's
+                text = named(args, kwargs)
+                return text is not None and self.invalidate(text, namespace=namespace)
+
+            cached.invalidate = invalidate  # type: ignore[attr-defined]
+            return cached
+
+        return decorate
+
+    def invalidate(self, key: str, *, namespace: str = "") -> bool:
+        """Forget the value of *key*, and what is being made of it now; False if Redis fails."""
+        place = entries.place(self.name, namespace, key)
+        return self._tell(lambda: self._store.drop(place))
+
+    def invalidate_namespace(self, namespace: str = "") -> bool:
+        """Forget all values of a namespace, however many; False if Redis fails."""
+        state_key = entries.state_key(self.name, namespace)
+        # Longer than anything in it can live: 2 h, or what this cache's own values live.
+        seconds = max(7200.0, 2 * _STALE * self.ttl)
+        return self._tell(lambda: self._store.renew(state_key, secrets.token_hex(8), seconds))
+
+    def _tell(self, what: Callable[[], object]) -> bool:
+        try:
+            with quietly():
+                what()
+        except Exception as error:  # noqa: BLE001 - whatever the server made the library raise
+            measured = self._measured()
+            if measured is not None:
+                measured.failed(error)
+            faults.report("query_cache", error)
+            return False
+        return True
+
+    def _key(
+        self,
+        function: Callable[..., Any],
+        signature: inspect.Signature,
+        key: Callable[..., str] | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> str | None:
+        """Return the key of a call; None if there is none. A call that is wrong is the function's."""
+        try:
+            bound = signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            made = entries.as_json(bound.arguments) if key is None else key(*args, **kwargs)
+            return f"{function.__module__}.{function.__qualname__}:{made}"
+        except Exception as error:  # noqa: BLE001 - the function is worth calling all the same
+            faults.report("query_cache_key", error)
+            return None
+
+    def _measured(self) -> CacheMeasures | None:
+        if self._measures is None:
+            try:
+                self._measures = CacheMeasures(self.name, measures())
+            except Exception as error:  # noqa: BLE001 - no figures, no cache: the application goes on
+                faults.report("query_cache", error)
+        return self._measures
