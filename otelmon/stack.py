@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from otelmon import faults
 from otelmon.announcement import announce
+from otelmon.instruments.runtime import Runtime
 from otelmon.keeper import Keeper
 from otelmon.ledger.ledger import Ledger
 from otelmon.metrics import rows
@@ -45,10 +46,11 @@ log = logging.getLogger("otelmon")
 class Instance:
     """What this process has of the running server, whatever applications it holds."""
 
-    def __init__(self, settings: Settings, provider: MeterProvider) -> None:
+    def __init__(self, settings: Settings, provider: MeterProvider, runtime: Runtime) -> None:
         """Put it together; nothing is taken before the process serves."""
         self.settings = settings
         self.provider = provider
+        self.runtime = runtime
         self.ledger = provider.ledger
         self.serving = Serving(settings, self.ledger)
         ops = OpsApp(self, fallback=None)
@@ -61,7 +63,7 @@ class Instance:
             announce=self.announce,
             draining=self.serving.draining,
             descriptors=self.serving.descriptors,
-            observe=provider.observe,
+            observe=self._observe,
         )
         self.apps: list[WSGIApplication] = []
         self._board = Seen()
@@ -70,6 +72,11 @@ class Instance:
         """Log once per instance what is mounted where, and what stands open."""
         paths = {path for app in self.apps for path in OpsApp(self, fallback=app).paths}
         announce(self.settings, sorted(paths), self.apps, log=self.serving.log)
+
+    def _observe(self) -> None:
+        # Ours first: the application's callbacks may hang.
+        self.runtime.measure()
+        self.provider.observe()
 
     def reading(self) -> Reading | None:
         """Return what all processes have counted."""
@@ -165,6 +172,8 @@ class Monitor(RequestMetrics):
 _instance: Instance | None = None
 _provider: MeterProvider | None = None
 """Once it is OpenTelemetry's own there is no other in the life of the process."""
+_runtime: Runtime | None = None
+"""It remembers what of this process is counted already, also when all monitors were closed."""
 
 
 @functools.cache
@@ -175,6 +184,8 @@ def _follow_forks() -> None:
         if _provider is not None:
             _guarded(_provider.ledger.forget)
             _guarded(_provider.forget)
+        if _runtime is not None:
+            _guarded(_runtime.forget)
         if _instance is not None:
             _instance.forget()
 
@@ -234,7 +245,7 @@ def monitor(
     Raises:
         ConfigError: the settings are wrong; the message names every one that is.
     """
-    global _instance  # noqa: PLW0603 - see the module's first lines
+    global _instance, _runtime  # noqa: PLW0603 - see the module's first lines
     if isinstance(app, Monitor):
         log.warning("monitor() was called on an application that it had wrapped already.")
         return app
@@ -242,7 +253,9 @@ def monitor(
     if settings.disabled:
         return Monitor(app, None)
     if _instance is None:
-        _instance = Instance(settings, _adopted(settings, views))
+        provider = _adopted(settings, views)
+        _runtime = _runtime or Runtime(provider.ledger)
+        _instance = Instance(settings, provider, _runtime)
         _follow_forks()
     routes.attach(app)
     monitored = Monitor(app, _instance)
@@ -266,4 +279,5 @@ def _leave(instance: Instance, app: WSGIApplication) -> None:
     instance.apps.remove(app)
     if not instance.apps:
         instance.serving.end()
+        instance.runtime.close()
         _instance = None

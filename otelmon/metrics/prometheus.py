@@ -12,6 +12,7 @@ from otelmon.metrics import instance, vocabulary
 from otelmon.metrics.families import head, taken
 from otelmon.metrics.names import number
 from otelmon.metrics.plan import Plan
+from otelmon.metrics.recent import WINDOWS, Windowed
 
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from otelmon.board import Published
     from otelmon.ledger.reader import Reading
     from otelmon.metrics.instance import Fixed
+    from otelmon.metrics.summary import Recent
 
 
 Names = Literal["seed", "semconv", "both"]
@@ -39,10 +41,14 @@ class Renderer:
     def __init__(self, *, names: Names = "seed", version: str) -> None:
         """Use these *names* for requests; *version* is otelmon's own."""
         self._fixed = (*_FIXED[names], instance.build_info(version))
+        requests = {} if names == "semconv" else vocabulary.SEED
         self._plan = Plan(
-            {} if names == "semconv" else vocabulary.SEED,
-            own_names=names != "seed",
-            others=_HOST.union(*(taken(each.name, each.kind) for each in self._fixed)),
+            {**requests, **vocabulary.PROCESS},
+            own_names=vocabulary.SEED.keys() if names == "both" else frozenset(),
+            others=_HOST.union(
+                *(taken(each.name, each.kind) for each in self._fixed),
+                *(taken(each.name, each.kind) for each in WINDOWS),
+            ),
         )
 
     def text(
@@ -51,10 +57,13 @@ class Renderer:
         published: Published | None,
         *,
         openmetrics: bool,
+        recent: Recent | None = None,
         host: bytes = b"",
         others: Callable[[Container[str]], bytes] | None = None,
     ) -> bytes:
         """Return the whole document; *host* are the host's families in the same format.
+
+        The windows are those of *recent*, without it none.
 
         *others* is given the names that are taken, and returns whatever else is to be shown.
         """
@@ -64,7 +73,11 @@ class Renderer:
             plan = self._plan = self._plan.upto(reading.series)
             parts += plan.samples(reading, openmetrics=openmetrics)
             for fixed in self._fixed:
-                parts += _samples(fixed, reading, published, openmetrics=openmetrics)
+                samples = fixed.samples(reading, published)
+                parts += _text(fixed, samples, openmetrics=openmetrics)
+        if recent is not None:
+            for windowed in WINDOWS:
+                parts += _text(windowed, windowed.samples(recent), openmetrics=openmetrics)
         if others is not None:
             parts.append(others(self._plan.taken().union(_HOST)))
         if openmetrics:
@@ -72,13 +85,16 @@ class Renderer:
         return b"".join(parts)
 
 
-def _samples(
-    fixed: Fixed, reading: Reading, published: Published | None, *, openmetrics: bool
+def _text(
+    family: Fixed | Windowed,
+    samples: Iterator[tuple[bytes, float | None]],
+    *,
+    openmetrics: bool,
 ) -> Iterator[bytes]:
-    samples = list(fixed.samples(reading, published))
-    if samples:
-        yield head(fixed.name, fixed.kind, fixed.about, openmetrics=openmetrics)
-    name = f"{fixed.name}_total" if fixed.kind == "counter" else fixed.name
-    for labels, value in samples:
+    known = [(labels, value) for labels, value in samples if value is not None]
+    if known:
+        yield head(family.name, family.kind, family.about, openmetrics=openmetrics)
+    name = f"{family.name}_total" if family.kind == "counter" else family.name
+    for labels, value in known:
         braces = b"{%b}" % labels if labels else b""
         yield b"%b%b %b\n" % (name.encode(), braces, number(value))

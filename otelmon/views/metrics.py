@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from otelmon.metrics import figures, windows
+from otelmon.metrics import figures, processes, windows
 from otelmon.views import own
 from otelmon.views.measured import measured
 from otelmon.views.response import as_json
@@ -14,6 +14,8 @@ from otelmon.views.response import as_json
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
+    from otelmon.board import Published
+    from otelmon.ledger.reader import Reading
     from otelmon.views.response import Response
     from otelmon.views.source import Source
 
@@ -31,7 +33,7 @@ def metrics(source: Source, _environ: WSGIEnvironment) -> Response:
             "application": figures.application(reading, published),
             "windows": recent.windows,
             "routes": recent.routes,
-            "workers": figures.workers(reading, published),
+            "workers": _workers(reading, published),
             "saturation": figures.saturation(reading, published, recent.queue_p95),
             "metrics": measured(reading),
             "alerts": [],
@@ -39,3 +41,11 @@ def metrics(source: Source, _environ: WSGIEnvironment) -> Response:
             "otelmon": own.full(source, reading, published),
         }
     )
+
+
+def _workers(reading: Reading | None, published: Published | None) -> dict[str, Any]:
+    found = figures.workers(reading, published)
+    if reading is None:
+        return found
+    own = processes.by_slot(reading)
+    return {**found, "each": [{**each, **own[each["slot"]]} for each in found["each"]]}

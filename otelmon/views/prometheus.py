@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from otelmon import faults
+from otelmon.metrics import windows
 from otelmon.metrics.prometheus import Renderer
 from otelmon.views import own
 from otelmon.views.negotiation import prefers_openmetrics, takes_gzip
@@ -19,8 +20,11 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import WSGIEnvironment
 
+    from otelmon.board import Published
     from otelmon.instruments.figures import Row
+    from otelmon.ledger.reader import Reading
     from otelmon.metrics.host import HostExporter
+    from otelmon.metrics.summary import Recent
     from otelmon.views.source import Source
 
 
@@ -43,10 +47,12 @@ class PrometheusPage:
     def __call__(self, environ: WSGIEnvironment) -> Response:
         """Answer in the format and encoding that is asked for."""
         openmetrics = prefers_openmetrics(environ.get("HTTP_ACCEPT", ""))
+        reading, published = self._source.reading(), self._source.published()
         body = self._renderer.text(
-            self._source.reading(),
-            self._source.published(),
+            reading,
+            published,
             openmetrics=openmetrics,
+            recent=self._recent(reading, published),
             host=self._host(openmetrics=openmetrics),
             others=partial(self._others, openmetrics=openmetrics),
         )
@@ -55,6 +61,14 @@ class PrometheusPage:
             body = gzip.compress(body, _LEVEL, mtime=0)
             return Response(OK, content_type, body, (_VARY, ("Content-Encoding", "gzip")))
         return Response(OK, content_type, body, (_VARY,))
+
+    def _recent(self, reading: Reading | None, published: Published | None) -> Recent | None:
+        """Return the windows; as for the host, the rest is worth showing without them."""
+        try:
+            return windows.recent(self._source.past(), reading, published)
+        except Exception as error:  # noqa: BLE001 - see above
+            faults.report("windows_text", error)
+            return None
 
     def _host(self, *, openmetrics: bool) -> bytes:
         """Return the host's families; without them the rest is still worth showing."""
