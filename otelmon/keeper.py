@@ -235,7 +235,9 @@ class Keeper:
         return rhythm if rhythm > now + _LEAST_OF_PAUSE * pause else now + pause
 
     def _measure(self, before: Published | None) -> Mapping[str, Number]:
-        """Sample the host; nothing is known of it if a source hangs."""
+        """Sample the host; nothing is known of it if a source hangs, or OpenTelemetry is off."""
+        if self._settings.sdk_disabled:
+            return {}
         if self._host is None:
             # Here, because only the keeper is to pay for the import.
             from otelmon.metrics.host import HostMeter

@@ -10,7 +10,7 @@ import pytest
 from opentelemetry.semconv._incubating.metrics import container_metrics
 
 from otelmon.instruments.figures import CONTAINER
-from otelmon.metrics.host import HostExporter
+from otelmon.metrics.host_text import HostExporter
 from otelmon.metrics.rows import of_host
 from tests.cgroups import MIB, mounted, plant
 from tests.container_site import GIB, HYBRID, V1, V1_LATER, V2, V2_LATER, Site, system_of

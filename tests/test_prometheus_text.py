@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from otelmon.ledger.requests import FIRST_BYTE, QUEUE, REQUEST_SIZE, RESPONSE_SIZE
-from otelmon.metrics.host import HostExporter
+from otelmon.metrics.host_text import HostExporter
 from otelmon.metrics.prometheus import Renderer
 from tests.prometheus_text import ORDERS, families, samples, text, value
 from tests.sources import HOST, SECOND, Counts, published, worker

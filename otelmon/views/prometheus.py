@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from otelmon.board import Published
     from otelmon.instruments.figures import Row
     from otelmon.ledger.reader import Reading
-    from otelmon.metrics.host import HostExporter
+    from otelmon.metrics.host_text import HostExporter
     from otelmon.metrics.summary import Recent
     from otelmon.views.source import Source
 
@@ -96,7 +96,7 @@ class PrometheusPage:
         if self._exporter is None or self._exporter[0] != pid:
             # Here, because only who answers a scrape is to pay for the import of the SDK. After a
             # fork anew, because the parent's may be locked for ever.
-            from otelmon.metrics.host import HostExporter
+            from otelmon.metrics.host_text import HostExporter
 
             self._exporter = (pid, HostExporter(self._row))
         return self._exporter[1]
