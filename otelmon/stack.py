@@ -63,7 +63,8 @@ class Instance:
             announce=self.announce,
             draining=self.serving.draining,
             descriptors=self.serving.descriptors,
-            observe=self._observe,
+            measure=runtime.measure,
+            observe=provider.observe,
         )
         self.apps: list[WSGIApplication] = []
         self._board = Seen()
@@ -72,11 +73,6 @@ class Instance:
         """Log once per instance what is mounted where, and what stands open."""
         paths = {path for app in self.apps for path in OpsApp(self, fallback=app).paths}
         announce(self.settings, sorted(paths), self.apps, log=self.serving.log)
-
-    def _observe(self) -> None:
-        # Ours first: the application's callbacks may hang.
-        self.runtime.measure()
-        self.provider.observe()
 
     def reading(self) -> Reading | None:
         """Return what all processes have counted."""

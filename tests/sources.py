@@ -58,7 +58,6 @@ def worker(slot: int = 0, **changes: object) -> Worker:
         capacity=4,
         draining=False,
         started=0,
-        started_in_slot=0,
         in_flight=0,
         oldest_age=None,
     )

@@ -306,6 +306,7 @@ class Alone:
             announce=lambda: None,
             draining=bool,
             descriptors=list,
+            measure=lambda: None,
             observe=list,
         )
 

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from otelmon import threads
 from otelmon.errors import OtelmonError
 from otelmon.instruments.process import (
     CPU_USAGE,
@@ -162,6 +163,8 @@ class Proportional:
 
     kind: Final = "process_pss"
     SECONDS: Final = 60.0
+    # It waits for whoever changes the map of the memory, and the beat must not.
+    _PATIENCE: Final = 2.0
 
     def __init__(self, *, proc: Path = PROC, clock: Callable[[], float] = time.monotonic) -> None:
         """Read below *proc*, once a minute by *clock*."""
@@ -169,6 +172,7 @@ class Proportional:
         self._clock = clock
         self._read_at: float | None = None
         self._known: float | None = None
+        self._looking = threads.Errand(self._look)
 
     def read(self) -> Values:
         """Return what the last look found.
@@ -176,10 +180,11 @@ class Proportional:
         Raises:
             OSError: there is no such file.
             ValueError: there is something else in it.
+            TimeoutError: it has not answered yet.
         """
         if self._read_at is None or self._clock() - self._read_at >= self.SECONDS:
             self._read_at, self._known = self._clock(), None
-            self._known = self._look()
+            self._known = self._looking.run(self._PATIENCE)
         return {Figure(PROPORTIONAL): self._known}
 
     def _look(self) -> float:
@@ -192,6 +197,7 @@ class Proportional:
     def forget(self) -> None:
         """Be as new in a forked child."""
         self._read_at = self._known = None
+        self._looking = threads.Errand(self._look)
 
     def close(self) -> None:
         """Have nothing to give back."""

@@ -33,7 +33,7 @@ def by_slot(
     for number, lanes, alive in slots if found else ():
         counts = memoryview(lanes).cast("Q")
         for base, counted in found.items():
-            if base + 1 < len(counts) and (alive or counts[base]):
+            if base + 1 < len(counts):
                 total, before = counts[base], counts[base + 1]
                 counted[number] = Counted(total, total - before if alive else None)
     return found

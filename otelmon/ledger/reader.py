@@ -37,8 +37,6 @@ class Worker:
     draining: bool
     started: int
     """By this process, not by those that had the slot before"""
-    started_in_slot: int
-    """By those too"""
     in_flight: int
     oldest_age: float | None
 
@@ -67,6 +65,8 @@ class Reading:
     """For each series that is counted by slot, by its first lane, what was counted in each"""
     resting: frozenset[int]
     """Numbers of series that are not shown: nothing was recorded to them since they made room"""
+    begun: dict[int, int]
+    """How many requests were started in each slot, by all processes that had it"""
     started: int
     finished: int
     lost: int
@@ -138,6 +138,7 @@ def read(segment: Segment, keys: Keys, *, own: int | None) -> Reading:
         recent=_recent(slots, apart),
         slots=by_slot(((slot.number, slot.counts, slot.alive) for slot in slots), apart),
         resting=frozenset(resting),
+        begun={slot.number: _started(slot) for slot in slots if slot.counts},
         started=lanes[layout.LANE_STARTED],
         finished=sum(done),
         lost=lanes[layout.LANE_LOST] + sum(unfinished[s.number] for s in slots if not s.owned),
@@ -238,7 +239,6 @@ def _worker(slot: _Slot, in_flight: int, now: int) -> Worker:
         capacity=head[layout.HEAD_CAPACITY] or None,
         draining=bool(head[layout.HEAD_DRAINING]),
         started=max(0, _started(slot) - head[layout.HEAD_STARTED]),
-        started_in_slot=_started(slot),
         in_flight=in_flight,
         oldest_age=max(0.0, (now - oldest) / 1e9) if in_flight else None,
     )

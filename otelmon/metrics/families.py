@@ -156,7 +156,7 @@ class BySlot:
     kind: Literal["counter"] = "counter"
 
     def samples(self, rows: Rows, merged: Merged) -> Iterator[bytes]:
-        """Yield a line for each slot that is in use, or in which anything was counted."""
+        """Yield a line for each slot that is or was in use."""
         digits, parts = _written(self.scale)
         line = f'{self.name}_total{{%b%bworker="%d"}} {digits}\n'.encode()
         for labels, alike in rows.items():

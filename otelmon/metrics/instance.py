@@ -50,9 +50,11 @@ def _workers(reading: Reading, _: object) -> dict[bytes, Number]:
 
 
 def _of_each(read: Callable[[Worker], Number]) -> Read:
-    return lambda reading, _: {
-        b'worker="%d"' % worker.slot: read(worker) for worker in reading.workers
-    }
+    return lambda reading, _: {_label(each.slot): read(each) for each in reading.workers}
+
+
+def _label(slot: int) -> bytes:
+    return b'worker="%d"' % slot
 
 
 def _oldest(reading: Reading, _: object) -> Number:
@@ -91,8 +93,8 @@ OWN: Final = (
     Fixed(
         "otelmon_worker_requests",
         "counter",
-        "Requests that the processes of a live worker's slot have begun.",
-        _of_each(lambda worker: worker.started_in_slot),
+        "Requests begun, by the worker's slot: those of all processes that had it.",
+        lambda r, _: {_label(slot): begun for slot, begun in r.begun.items()},
     ),
     Fixed(
         "otelmon_worker_requests_active",
