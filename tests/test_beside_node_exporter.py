@@ -97,7 +97,7 @@ class Beside:
 def beside() -> Iterator[Beside]:
     """Start an exporter, which shows every filesystem."""
     port = free_port()
-    collectors = ("cpu", "meminfo", "filesystem", "netdev", "loadavg")
+    collectors = ("cpu", "meminfo", "filesystem", "diskstats", "netdev", "loadavg")
     command = [
         *("prometheus-node-exporter", f"--web.listen-address=127.0.0.1:{port}"),
         *("--collector.disable-defaults", *(f"--collector.{each}" for each in collectors)),
@@ -180,6 +180,16 @@ def network(name: str) -> Callable[[Samples], float]:
     )
 
 
+def disks(name: str) -> Callable[[Samples], float]:
+    """Return how the bytes over all devices that are disks are found."""
+    return lambda found: sum(
+        value
+        for key, value in found.items()
+        if key.startswith(f"node_disk_{name}_bytes_total")
+        and Path("/sys/block", key.split('"')[1], "device").exists()
+    )
+
+
 def memory(name: str) -> Callable[[Samples], float]:
     """Return how a figure of the memory is found."""
     return lambda found: total(found, f"node_memory_{name}_bytes")
@@ -195,6 +205,8 @@ THEIRS: Final[dict[str, Callable[[Samples], float]]] = {
     "disk_total": size,
     "disk_used": lambda found: size(found) - free(found),
     "disk_free": avail,
+    "disk_bytes_read": disks("read"),
+    "disk_bytes_written": disks("written"),
     "network_bytes_sent": network("transmit"),
     "network_bytes_recv": network("receive"),
     "load_avg": lambda found: total(found, "node_load1"),

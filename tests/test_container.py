@@ -44,6 +44,7 @@ def test_version_2_is_shown_exactly(tmp_path: Path) -> None:
         "throttling": {"periods": 500, "throttled_periods": None, "throttled_seconds": None},
         "memory": {
             "limit": 200 * MIB,
+            "high": 180 * MIB,
             "usage": 90 * MIB,
             "working_set": 50 * MIB,
             "available": 150 * MIB,
@@ -292,6 +293,7 @@ BROKEN = {
     "cpu.max": ("container_cpu_limit", "container_cpu", "container_throttling"),
     "cpu.stat": ("container_cpu", "container_throttling"),
     "memory.max": ("container_memory_limit", "container_memory"),
+    "memory.high": ("container_memory_high",),
     "memory.current": ("container_memory",),
     "memory.stat": ("container_memory",),
     "memory.events": ("container_oom",),

@@ -80,6 +80,8 @@ SERIES: Final[Mapping[str, Callable[[Now], Number]]] = {
     "worker_starts": _worker("starts"),
     "worker_deaths": _worker("deaths"),
     "series": lambda now: len(now.reading.series) - len(now.reading.resting),
+    "disk_bytes_read": _host("disk_bytes_read"),
+    "disk_bytes_written": _host("disk_bytes_written"),
 }
 """What is kept; new ones come at the end, because a point's values have no names"""
 

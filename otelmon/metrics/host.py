@@ -10,6 +10,7 @@ from otelmon.instruments.cgroup import Cgroups
 from otelmon.instruments.container import Container
 from otelmon.instruments.cpu import Cpu
 from otelmon.instruments.disk import Disk
+from otelmon.instruments.disk_io import DiskIo
 from otelmon.instruments.figures import MEASURED
 from otelmon.instruments.load import Load
 from otelmon.instruments.memory import Memory
@@ -106,6 +107,7 @@ class HostMeter:
             [
                 Memory(report),
                 Disk(report, path=disk_path),
+                DiskIo(report),
                 Network(report),
                 Load(report),
                 Processes(report, of_group=container.threads),
