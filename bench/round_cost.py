@@ -9,6 +9,7 @@ from bench.tables import show
 from otelmon import faults
 from otelmon.instruments.cpu import Cpu
 from otelmon.instruments.disk import Disk
+from otelmon.instruments.disk_io import DiskIo
 from otelmon.instruments.load import Load
 from otelmon.instruments.memory import Memory
 from otelmon.instruments.network import Network
@@ -26,7 +27,7 @@ _HOST = "the host alone"
 
 
 def _of_the_host() -> HostMeter:
-    sources = (Memory, Disk, Network, Load, Processes)
+    sources = (Memory, Disk, DiskIo, Network, Load, Processes)
     return HostMeter(Cpu(faults.report), [source(faults.report) for source in sources])
 
 

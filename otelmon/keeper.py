@@ -67,6 +67,7 @@ class Keeper:
         announce: Callable[[], None],
         draining: Callable[[], bool],
         descriptors: Callable[[], list[int]],
+        measure: Callable[[], object],
         observe: Callable[[], object],
         checks: Rounds | None = None,
         advisor: Advisor | None = None,
@@ -74,8 +75,8 @@ class Keeper:
         """Do nothing yet.
 
         *port* is None where the metrics port is off; *announce* is called once per instance;
-        *observe* in every process, once per interval, and it may hang; *checks* are asked at the
-        keeper's beats, and *advisor* looks at what it publishes.
+        *measure* and *observe* in every process, once per interval, and the latter may hang;
+        *checks* are asked at the keeper's beats, and *advisor* looks at what it publishes.
         """
         self._ledger = ledger
         self._settings = settings
@@ -94,6 +95,8 @@ class Keeper:
         self._observing = threads.Errand(observe)
         self._observe = observe
         self._observe_at = 0.0
+        self._measure = measure
+        self._measure_at = 0.0
         self._checks, self._advisor = checks, advisor
 
     @property
@@ -132,10 +135,11 @@ class Keeper:
             self._checks.forget()
         if self._advisor is not None:
             self._advisor.forget()
+        self._measure_at = 0.0
 
     def _run(self, alarm: threads.Alarm, ended: threads.Alarm) -> None:
         while not alarm.rung:
-            for work in (self._beat, self._ask, self._serve_port, self._keep):
+            for work in (self._beat, self._measure_itself, self._ask, self._serve_port, self._keep):
                 try:
                     work()
                 except Exception as error:  # noqa: BLE001 - the next beat tries again
@@ -162,6 +166,11 @@ class Keeper:
 
     def _beat(self) -> None:
         self._ledger.beat(draining=self._draining())
+
+    def _measure_itself(self) -> None:
+        if time.monotonic() >= self._measure_at:
+            self._measure_at = time.monotonic() + self._settings.monitoring_interval
+            self._measure()
 
     def _ask(self) -> None:
         """Have what is observable observed, beside the beat: the application's callbacks may hang."""
@@ -237,7 +246,7 @@ class Keeper:
         interval = self._settings.monitoring_interval
         pause = min(interval, max(_FIRST_PAUSE_SECONDS, _age(before)))
         self._due = self._following(pause)
-        host = self._measure(before)
+        host = self._sampled(before)
         reading = self._ledger.read()
         assert reading is not None
         # The first sample takes long: what follows it must not come at once.
@@ -279,8 +288,10 @@ class Keeper:
         rhythm = (self._due or 0.0) + pause
         return rhythm if rhythm > now + _LEAST_OF_PAUSE * pause else now + pause
 
-    def _measure(self, before: Published | None) -> Mapping[str, Number]:
-        """Sample the host; nothing is known of it if a source hangs."""
+    def _sampled(self, before: Published | None) -> Mapping[str, Number]:
+        """Sample the host; nothing is known of it if a source hangs, or OpenTelemetry is off."""
+        if self._settings.sdk_disabled:
+            return {}
         if self._host is None:
             # Here, because only the keeper is to pay for the import.
             from otelmon.metrics.host import HostMeter

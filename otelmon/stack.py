@@ -23,6 +23,7 @@ from otelmon.errors import ConfigError
 from otelmon.instruments.databases import observing as databases
 from otelmon.instruments.libraries import observe_libraries
 from otelmon.instruments.observing import SCOPE
+from otelmon.instruments.runtime import Runtime
 from otelmon.keeper import Keeper
 from otelmon.ledger.ledger import Ledger
 from otelmon.ledger.sockets import place
@@ -61,10 +62,11 @@ log = logging.getLogger("otelmon")
 class Instance:
     """What this process has of the running server, whatever applications it holds."""
 
-    def __init__(self, settings: Settings, provider: MeterProvider) -> None:
+    def __init__(self, settings: Settings, provider: MeterProvider, runtime: Runtime) -> None:
         """Put it together; nothing is taken before the process serves."""
         self.settings = settings
         self.provider = provider
+        self.runtime = runtime
         self.ledger = provider.ledger
         self.serving = Serving(settings, self.ledger)
         ops = OpsApp(self, fallback=None)
@@ -78,6 +80,7 @@ class Instance:
             announce=self.announce,
             draining=self.serving.draining,
             descriptors=self.serving.descriptors,
+            measure=runtime.measure,
             observe=provider.observe,
             checks=Rounds(REGISTRY, settings),
             advisor=Advisor(
@@ -211,6 +214,8 @@ _instance: Instance | None = None
 _rules: dict[str, Rule] = {}
 _provider: MeterProvider | None = None
 """Once it is OpenTelemetry's own there is no other in the life of the process."""
+_runtime: Runtime | None = None
+"""It remembers what of this process is counted already, also when all monitors were closed."""
 
 
 @functools.cache
@@ -221,6 +226,8 @@ def _follow_forks() -> None:
         if _provider is not None:
             _guarded(_provider.ledger.forget)
             _guarded(_provider.forget)
+        if _runtime is not None:
+            _guarded(_runtime.forget)
         if _instance is not None:
             _instance.forget()
 
@@ -280,7 +287,7 @@ def monitor(
     Raises:
         ConfigError: the settings are wrong; the message names every one that is.
     """
-    global _instance  # noqa: PLW0603 - see the module's first lines
+    global _instance, _runtime  # noqa: PLW0603 - see the module's first lines
     if isinstance(app, Monitor):
         log.warning("monitor() was called on an application that it had wrapped already.")
         return app
@@ -288,7 +295,9 @@ def monitor(
     if settings.disabled:
         return Monitor(app, None)
     if _instance is None:
-        _instance = Instance(settings, _adopted(settings, views))
+        provider = _adopted(settings, views)
+        _runtime = _runtime or Runtime(provider.ledger)
+        _instance = Instance(settings, provider, _runtime)
         _follow_forks()
     observe_databases(_instance.provider)
     routes.attach(app)
@@ -345,4 +354,5 @@ def _leave(instance: Instance, app: WSGIApplication) -> None:
         databases.rest()
         if instance.libraries is not None:
             instance.libraries.close()
+        instance.runtime.close()
         _instance = None

@@ -38,7 +38,9 @@ V2 = {
         "usage_usec 12000000\nuser_usec 1\nsystem_usec 1\n"
         "nr_periods 400\nnr_throttled 300\nthrottled_usec 2500000\n"
     ),
+    "sys/fs/cgroup/pod/memory.high": f"{300 * MIB}\n",
     "sys/fs/cgroup/pod/app/memory.max": f"{200 * MIB}\n",
+    "sys/fs/cgroup/pod/app/memory.high": f"{180 * MIB}\n",
     "sys/fs/cgroup/pod/app/memory.current": f"{90 * MIB}\n",
     "sys/fs/cgroup/pod/app/memory.stat": f"anon 5\ninactive_file {40 * MIB}\nactive_file 7\n",
     "sys/fs/cgroup/pod/app/memory.events": "low 0\nhigh 0\nmax 9\noom 3\noom_kill 2\n",

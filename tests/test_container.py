@@ -10,7 +10,7 @@ import pytest
 from opentelemetry.semconv._incubating.metrics import container_metrics
 
 from otelmon.instruments.figures import CONTAINER
-from otelmon.metrics.host import HostExporter
+from otelmon.metrics.host_text import HostExporter
 from otelmon.metrics.rows import of_host
 from tests.cgroups import MIB, mounted, plant
 from tests.container_site import GIB, HYBRID, V1, V1_LATER, V2, V2_LATER, Site, system_of
@@ -44,6 +44,7 @@ def test_version_2_is_shown_exactly(tmp_path: Path) -> None:
         "throttling": {"periods": 500, "throttled_periods": None, "throttled_seconds": None},
         "memory": {
             "limit": 200 * MIB,
+            "high": 180 * MIB,
             "usage": 90 * MIB,
             "working_set": 50 * MIB,
             "available": 150 * MIB,
@@ -292,6 +293,7 @@ BROKEN = {
     "cpu.max": ("container_cpu_limit", "container_cpu", "container_throttling"),
     "cpu.stat": ("container_cpu", "container_throttling"),
     "memory.max": ("container_memory_limit", "container_memory"),
+    "memory.high": ("container_memory_high",),
     "memory.current": ("container_memory",),
     "memory.stat": ("container_memory",),
     "memory.events": ("container_oom",),

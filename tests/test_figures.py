@@ -179,6 +179,7 @@ class TestStatus:
         assert figures.status(shared, published(), {fault: 1}) == status
 
 
+DISK_IO = ("disk_bytes_read", "disk_bytes_written")
 SIDES = (
     "cpu_percent_host",
     "cpu_count_host",
@@ -196,7 +197,7 @@ class TestSystem:
         """All fields are there, under the time of the sample."""
         assert figures.system(published()) == {
             "timestamp": "2026-01-12T08:00:00.250Z",
-            **dict.fromkeys(SIDES),
+            **dict.fromkeys((*SIDES, *DISK_IO)),
             **HOST,
             "pressure": None,
             "source": {"cpu": "host", "memory": "host", "pressure": None},
@@ -207,7 +208,7 @@ class TestSystem:
         found = figures.system(None)
 
         assert found.pop("source") == {"cpu": None, "memory": None, "pressure": None}
-        assert found == dict.fromkeys(("timestamp", *HOST, *SIDES, "pressure"))
+        assert found == dict.fromkeys(("timestamp", *HOST, *DISK_IO, *SIDES, "pressure"))
         assert figures.container(None) is None
 
     def test_what_could_not_be_sampled_is_unknown(self) -> None:

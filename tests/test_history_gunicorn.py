@@ -1,7 +1,8 @@
-"""Windows and history of a real gunicorn whose keepers are killed one after the other."""
+"""Windows and history of a real gunicorn whose keeper is killed every 3 s, for a minute."""
 
 from __future__ import annotations
 
+import time
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,13 +20,17 @@ if TYPE_CHECKING:
 
 
 PATH: Final = "/api/metrics/history"
-KILLS: Final = 6
+KILLS: Final = 20
+PAUSE: Final = 3.0
 REQUESTS: Final = 30
+
+# A starved keeper misses points by itself.
+pytestmark = pytest.mark.serial
 
 
 @pytest.fixture(name="server", scope="module")
 def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gunicorn]:
-    """Serve 30 requests, and then survive six keepers."""
+    """Serve 30 requests, and then survive twenty keepers."""
     directory = tmp_path_factory.mktemp("history")
     with Gunicorn(directory, workers=3, env={"MONITORING_INTERVAL": "1"}) as server:
         server.wait_for_workers()
@@ -33,13 +38,15 @@ def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gunicorn]:
         assert until(lambda: points(path)), server.log
         for number in range(REQUESTS):
             server.get("/status/500" if number % 3 == 0 else "/ok")
-        for _ in range(KILLS):
-            before = len(points(path))
-            assert until(lambda: len(points(path)) >= before + 2, 30), server.log  # noqa: B023
+        began = time.monotonic()
+        for number in range(1, KILLS + 1):
+            due = began + number * PAUSE
+            assert until(lambda: time.monotonic() >= due, 2 * PAUSE, every=0.02)  # noqa: B023
             assert until(lambda: len(peek.duty(server)) == 1)
             (keeper,) = peek.duty(server)
             psutil.Process(keeper).kill()
             assert until(lambda: not psutil.pid_exists(keeper)), server.log  # noqa: B023
+        assert time.monotonic() - began < 1.1 * KILLS * PAUSE
         before = len(points(path))
         assert until(lambda: len(points(path)) >= before + 2, 30), server.log
         server.wait_for_workers()
@@ -78,6 +85,9 @@ def test_each_keeper_goes_on_where_the_last_one_was_killed(server: Gunicorn) -> 
     found = past.points
 
     assert len(found) <= past.number <= len(found) + KILLS
+    # One a second, from the first to the last: what is not there is missing.
+    due = round((found[-1].monotonic - found[0].monotonic) / 1e9) + 1
+    assert KILLS * PAUSE < due <= len(found) + KILLS
     for before, after in pairwise(found):
         assert after.monotonic > before.monotonic
         # Two at a time would be one of each keeper.

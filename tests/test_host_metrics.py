@@ -21,7 +21,8 @@ from otelmon.instruments.cpu import Cpu
 from otelmon.instruments.figures import FIGURES, HOST_SIDE
 from otelmon.instruments.figures import SHOWN as ALL
 from otelmon.instruments.memory import Memory
-from otelmon.metrics.host import HostExporter, HostMeter
+from otelmon.metrics.host import HostMeter
+from otelmon.metrics.host_text import HostExporter
 
 
 if TYPE_CHECKING:
@@ -340,14 +341,14 @@ def test_neither_class_starts_a_thread(report: Report) -> None:
     assert sorted(tasks.iterdir()) == before
 
 
-def test_letting_go_frees_the_provider_at_once(report: Report) -> None:
+def test_letting_go_frees_the_provider_at_once() -> None:
     """No cycle holds it, so a forked child that forgets it keeps nothing of the SDK alive."""
-    meter, exporter = HostMeter.of_this_machine(report), HostExporter(lambda: ROW)
-    held = [weakref.ref(meter._provider), weakref.ref(exporter._provider)]
+    exporter = HostExporter(lambda: ROW)
+    held = weakref.ref(exporter._provider)
     gc.disable()
     try:
-        del meter, exporter
-        assert [ref() for ref in held] == [None, None]
+        del exporter
+        assert held() is None
     finally:
         gc.enable()
 
@@ -364,13 +365,22 @@ def test_the_environment_cannot_break_or_widen_it(
         assert meter.collect()["cpu_count"] == 8
 
 
-def test_a_disabled_sdk_measures_and_shows_nothing(
-    report: Report, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """OTEL_SDK_DISABLED has its standard meaning: all is unknown, and nothing fails."""
+def test_a_disabled_sdk_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OTEL_SDK_DISABLED has its standard meaning, and nothing fails."""
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
-    assert HostMeter.of_this_machine(report).collect() == UNKNOWN
     assert HostExporter(lambda: ROW).text(openmetrics=False) == b""
+
+
+def test_measuring_comes_without_the_sdk() -> None:
+    """A keeper whose process answers no scrape does not have the SDK in its memory."""
+    script = """
+import sys
+from otelmon.metrics.host import HostMeter
+
+HostMeter.of_this_machine(print).collect()
+print({"opentelemetry.sdk", "prometheus_client"} & set(sys.modules))
+"""
+    assert run_python(script) == "set()\n"
 
 
 def test_the_table_comes_without_psutil_and_sdk() -> None:
@@ -387,7 +397,8 @@ def test_a_forked_child_builds_its_own() -> None:
     """Beside those of its parent, which it leaves alone, and with the parent's baseline."""
     script = """
 import os
-from otelmon.metrics.host import HostExporter, HostMeter
+from otelmon.metrics.host import HostMeter
+from otelmon.metrics.host_text import HostExporter
 
 def report(kind, error):
     raise error
@@ -413,7 +424,8 @@ from gevent import monkey
 monkey.patch_all()
 import gevent
 from otelmon import threads
-from otelmon.metrics.host import HostExporter, HostMeter
+from otelmon.metrics.host import HostMeter
+from otelmon.metrics.host_text import HostExporter
 
 def report(kind, error):
     raise error

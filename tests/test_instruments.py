@@ -151,6 +151,8 @@ def test_figures_have_the_fields_of_the_contract_in_its_order() -> None:
         "load_avg",
         "process_count",
         "thread_count",
+        "disk_bytes_read",
+        "disk_bytes_written",
     ]
 
 

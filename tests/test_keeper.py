@@ -309,6 +309,7 @@ class Alone:
             announce=lambda: None,
             draining=bool,
             descriptors=list,
+            measure=lambda: None,
             observe=list,
         )
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from otelmon.ledger.requests import FIRST_BYTE, QUEUE, REQUEST_SIZE, RESPONSE_SIZE
-from otelmon.metrics.host import HostExporter
+from otelmon.metrics.host_text import HostExporter
 from otelmon.metrics.prometheus import Renderer
 from tests.prometheus_text import ORDERS, families, samples, text, value
 from tests.sources import HOST, SECOND, Counts, published, worker
@@ -29,7 +29,22 @@ SEED_FAMILIES = {
     "app_requests_lost": "counter",
 }
 OWN_FAMILIES = {
+    "process_cpu_seconds": "counter",
+    "process_resident_memory_bytes": "gauge",
+    "process_virtual_memory_bytes": "gauge",
+    "otelmon_process_proportional_memory_bytes": "gauge",
+    "process_open_fds": "gauge",
+    "process_max_fds": "gauge",
+    "process_threads": "gauge",
+    "process_start_time_seconds": "gauge",
+    "python_gc_collections": "counter",
+    "otelmon_gc_pause_seconds": "counter",
+    "otelmon_start_time_seconds": "gauge",
     "otelmon_workers": "gauge",
+    "otelmon_capacity": "gauge",
+    "otelmon_worker_requests": "counter",
+    "otelmon_worker_requests_active": "gauge",
+    "otelmon_worker_beat_age_seconds": "gauge",
     "otelmon_worker_starts": "counter",
     "otelmon_worker_deaths": "counter",
     "otelmon_accept_backlog": "gauge",

@@ -44,6 +44,8 @@ PROGRAMS = {
     "prometheus-alertmanager": "prometheus-alertmanager",
     "promtool": "prometheus",
     "redis-server": "redis-server",
+    "prometheus-node-exporter": "prometheus-node-exporter",
+    "ps": "procps",
     "setpriv": "util-linux",
     "strace": "strace",
     "wrk": "wrk",

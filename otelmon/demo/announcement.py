@@ -20,6 +20,7 @@ _PAGES = {
     "/api/metrics": "all figures of the system and the application",
     "/api/metrics/health": "state, alerts, figures",
     "/api/metrics/recommendations": "what to do about them",
+    "/api/metrics/history": "the last hour, in steps of ten seconds",
 }
 _EVERY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, never bound to
 _FIGURES = {

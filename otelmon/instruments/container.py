@@ -33,6 +33,7 @@ _READINGS: Final = {
     "cpu": ("cpu_usage", "cpu_time", "cpu_percent"),
     "throttling": ("cpu_periods", "cpu_throttled_periods", "cpu_throttled_time"),
     "memory_limit": ("memory_limit",),
+    "memory_high": ("memory_high",),
     "memory": ("memory_usage", "memory_working_set", "memory_available", "memory_percent"),
     "oom": ("oom_kills",),
     "pids": ("pids_current", "pids_limit"),
@@ -96,6 +97,7 @@ class Container:
             "cpu": self._cpu,
             "throttling": self._throttling,
             "memory_limit": self._memory_limit,
+            "memory_high": self._memory_high,
             "memory": self._memory,
             "oom": self._oom,
             "pids": self._pids,
@@ -182,6 +184,13 @@ class Container:
     def _memory_limit(self) -> Row:
         bound = self._memory_bound()
         return {"container_memory_limit": None if bound is None else int(bound.limit)}
+
+    def _memory_high(self) -> Row:
+        group = self._cgroups.group("memory")
+        if group is None or group.version == 1:
+            return {}
+        high = group.tightest(lambda level: _or_max(group.text("memory.high", level)))
+        return {"container_memory_high": None if high is None else int(high.limit)}
 
     def _memory_bound(self) -> Tightest | None:
         group = self._cgroups.group("memory")

@@ -57,6 +57,7 @@ class Figure:
 
 _FILESYSTEM = Gauge("system.filesystem.usage", "By", "Bytes of the filesystem, by state.")
 _IO = Gauge("system.network.io", "By", "Bytes over all network interfaces but loopback.")
+_DISK_IO = Gauge("system.disk.io", "By", "Bytes to and from all disks.")
 _USED_MEMORY = {"system.memory.state": "used"}
 _USED_DISK = {"system.filesystem.state": "used"}
 
@@ -160,6 +161,20 @@ FIGURES = (
         # No name in the conventions either.
         Gauge("system.thread.count", "{thread}", "Threads of all processes."),
     ),
+    Figure(
+        "disk_bytes_read",
+        "system_disk_bytes_read",
+        "Bytes read since boot from all disks.",
+        _DISK_IO,
+        {"disk.io.direction": "read"},
+    ),
+    Figure(
+        "disk_bytes_written",
+        "system_disk_bytes_written",
+        "Bytes written since boot to all disks.",
+        _DISK_IO,
+        {"disk.io.direction": "write"},
+    ),
 )
 
 
@@ -208,6 +223,12 @@ _IN_CONTAINER = {
         "Time for which the CPU limit stopped tasks, in seconds.",
     ),
     "memory_limit": ("memory_limit_bytes", "memory.limit", "By", "Memory that may be used."),
+    "memory_high": (
+        "memory_high_bytes",
+        "memory.high",
+        "By",
+        "Memory above which tasks are slowed down to give some back.",
+    ),
     "memory_usage": (
         "memory_usage_bytes",
         "memory.usage",

@@ -7,12 +7,13 @@ from typing import Final, Literal, NamedTuple
 
 
 Kind = Literal["counter", "up_down_counter", "gauge", "histogram"]
-Merge = Literal["add", "sum", "worker", "recent", "min", "max"]
+Merge = Literal["add", "slot", "sum", "worker", "recent", "min", "max"]
 """What many processes' figures come to.
 
 *add*: all that was ever added, by the dead too. *sum*, *min*, *max*: of what the live ones say.
-*worker*: nothing, each live one's stands for itself. *recent*: what was said last, by whomever,
-also if that one is dead.
+*worker*: nothing, each live one's stands for itself. *slot*: nothing either, but a slot's figure
+stays when its process dies, and the next one to have the slot adds to it. *recent*: what was said
+last, by whomever, also if that one is dead.
 """
 Attribute = str | bool | int | float | tuple[str | bool | int | float, ...]
 Attributes = tuple[tuple[str, Attribute], ...]
@@ -69,7 +70,12 @@ class Instrument:
 
     @property
     def counts(self) -> int:
-        """Return how many counting lanes a series takes: a histogram's buckets, then its sum."""
+        """Return how many counting lanes a series takes: a histogram's buckets, then its sum.
+
+        What is counted by slot has a second one: how much of it the slot's earlier owners counted.
+        """
+        if self.merge == "slot":
+            return 2
         if self.merge != "add":
             return 0
         if self.kind == "counter":
@@ -90,7 +96,7 @@ class Instrument:
         What goes up and down has a second one, which is not zero once it is in use: zero is a sum
         like any other.
         """
-        if self.merge in ("add", "recent"):
+        if self.merge in ("add", "slot", "recent"):
             return 0
         return 2 if self.kind == "up_down_counter" else 1
 
@@ -115,7 +121,10 @@ class Series:
         return found + [0] * (size - len(found))
 
     def total(self, lanes: list[int]) -> int:
-        """Return a counter's whole amounts, or a histogram's sum in its instrument's scale."""
+        """Return a counter's whole amounts, or a histogram's sum in its instrument's scale.
+
+        Not of what is counted by slot: that has no total here.
+        """
         at = self.base + self.instrument.counts - 1
         return lanes[at] if at < len(lanes) else 0
 

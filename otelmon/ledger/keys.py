@@ -57,7 +57,7 @@ class KeyTable:
         self.instruments: list[Instrument] = []
         self.series: list[Series] = []
         self.apart: list[Series] = []
-        """Those whose figures are not added up lane by lane"""
+        """Those whose figures are not added up over all processes"""
         self.resting: dict[int, Weight] = {}
         """At which weight a series was put to rest, by its number"""
         self.size_of_all = 0
@@ -182,7 +182,7 @@ class Keys:
             return list(self._table.series)
 
     def apart(self) -> list[Series]:
-        """Return those of `series`, as of its last call, that are not added up lane by lane."""
+        """Return those of `series`, as of its last call, that are not added up."""
         return self._table.apart
 
     def resting(self) -> dict[int, Weight]:

@@ -43,7 +43,7 @@ from otelmon.ledger import requests
 
 
 MAGIC: Final = b"otelmon\n"
-VERSION: Final = 3
+VERSION: Final = 4
 PAGE: Final = 4096
 WORD: Final = 8
 

@@ -8,6 +8,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Final
 
 from otelmon.ledger import layout
+from otelmon.ledger.counted import by_slot
 from otelmon.ledger.lanes import added, merged
 from otelmon.ledger.requests import DURATION
 
@@ -15,6 +16,7 @@ from otelmon.ledger.requests import DURATION
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from otelmon.ledger.counted import Counted
     from otelmon.ledger.instrument import Instrument, Series
     from otelmon.ledger.keys import Keys
     from otelmon.ledger.segment import Segment
@@ -51,14 +53,20 @@ class Reading:
     monotonic: int  # ns
     workers: tuple[Worker, ...]
     series: tuple[Series, ...]
+    apart: tuple[Series, ...]
+    """Those of them whose figures are not added up over all processes"""
     lanes: list[int]
     sums: list[float]
     values: dict[int, dict[int, float]]
     """For each value lane, what each live slot says"""
     recent: dict[int, float]
     """For each series of `recent`, by its first lane of sums, what was said last"""
+    slots: dict[int, dict[int, Counted]]
+    """For each series that is counted by slot, by its first lane, what was counted in each"""
     resting: frozenset[int]
     """Numbers of series that are not shown: nothing was recorded to them since they made room"""
+    begun: dict[int, int]
+    """How many requests were started in each slot, by all processes that had it"""
     started: int
     finished: int
     lost: int
@@ -123,11 +131,14 @@ def read(segment: Segment, keys: Keys, *, own: int | None) -> Reading:
         monotonic=now,
         workers=tuple(_worker(slot, unfinished[slot.number], now) for slot in live),
         series=tuple(known),
+        apart=tuple(apart),
         lanes=lanes,
         sums=sums,
         values=values,
         recent=_recent(slots, apart),
+        slots=by_slot(((slot.number, slot.counts, slot.alive) for slot in slots), apart),
         resting=frozenset(resting),
+        begun={slot.number: _started(slot) for slot in slots if slot.counts},
         started=lanes[layout.LANE_STARTED],
         finished=sum(done),
         lost=lanes[layout.LANE_LOST] + sum(unfinished[s.number] for s in slots if not s.owned),
@@ -227,7 +238,7 @@ def _worker(slot: _Slot, in_flight: int, now: int) -> Worker:
         beat_age=max(0.0, (now - beat) / 1e9),
         capacity=head[layout.HEAD_CAPACITY] or None,
         draining=bool(head[layout.HEAD_DRAINING]),
-        started=_started(slot),
+        started=max(0, _started(slot) - head[layout.HEAD_STARTED]),
         in_flight=in_flight,
         oldest_age=max(0.0, (now - oldest) / 1e9) if in_flight else None,
     )
@@ -236,8 +247,8 @@ def _worker(slot: _Slot, in_flight: int, now: int) -> Worker:
 def _started(slot: _Slot) -> int:
     if not slot.counts:
         return 0
-    started = memoryview(slot.counts).cast("Q")[layout.LANE_STARTED]
-    return max(0, started - slot.head[layout.HEAD_STARTED])
+    started: int = memoryview(slot.counts).cast("Q")[layout.LANE_STARTED]
+    return started
 
 
 def _sums(slots: list[_Slot]) -> list[float]:

@@ -45,7 +45,10 @@ def take_over(segment: Segment, keys: Keys, number: int, *, capacity: int) -> Pe
         series = keys.find(instrument, OVERFLOW) or keys.place(instrument, OVERFLOW)
         if series is not None:
             take_space(segment, number, series)
-    _settle(view.counts[: view.head[layout.HEAD_COUNTS]], keys.series())
+    known = keys.series()
+    counts = view.counts[: view.head[layout.HEAD_COUNTS]]
+    _settle(counts, known)
+    _inherit(counts, known)
     taken = view.head[layout.HEAD_VALUES]
     view.values[:taken] = memoryview(bytes(taken * layout.WORD)).cast("d")
     view.head[layout.HEAD_STARTED] = view.counts[layout.LANE_STARTED]
@@ -92,6 +95,13 @@ def _settle(counts: memoryview, known: list[Series]) -> None:
     done = reader.finished(lanes, (s for s in known if s.instrument == DURATION))
     lost = lanes[layout.LANE_STARTED] - done
     counts[layout.LANE_LOST] = max(lanes[layout.LANE_LOST], lost)
+
+
+def _inherit(counts: memoryview, known: list[Series]) -> None:
+    """Tell what is counted by slot, and stands there already, from what the new owner will add."""
+    for series in known:
+        if series.instrument.merge == "slot" and series.base + 2 <= len(counts):
+            counts[series.base + 1] = counts[series.base]
 
 
 def _sign(head: memoryview, capacity: int) -> None:

@@ -71,7 +71,10 @@ class _Times:
         self._claimed = {each.slot: round(each.claimed * 1e9) for each in reading.workers}
 
     def start(self, row: Row) -> int:
-        return self._created if row.worker is None else self._claimed.get(row.worker, self.now)
+        # What is counted by slot goes on when the slot has another process.
+        if row.worker is None or row.instrument.merge == "slot":
+            return self._created
+        return self._claimed.get(row.worker, self.now)
 
 
 def _scope_metrics(

@@ -18,6 +18,7 @@ from otelmon.metrics.names import help_text, label_text, number
 
 
 if TYPE_CHECKING:
+    from otelmon.ledger.counted import Counted
     from otelmon.ledger.instrument import Attributes, Merge, Series
 
 
@@ -34,6 +35,7 @@ class Merged(NamedTuple):
     sums: list[float]
     values: Mapping[int, Mapping[int, float]]
     recent: Mapping[int, float]
+    slots: Mapping[int, Mapping[int, Counted]]
 
 
 OVERFLOW_LABELS: Final = label_text([("otel_metric_overflow", "true")])
@@ -143,7 +145,30 @@ class Last:
                     yield b"%b%b %b\n" % (name, braces, number(figure))
 
 
-Family = Counter | Histogram | Last
+@dataclass(frozen=True, slots=True)
+class BySlot:
+    """What is counted in each slot, by all processes that had it one after the other."""
+
+    name: str  # without _total
+    about: str
+    labels: Labels
+    scale: float = 1.0
+    kind: Literal["counter"] = "counter"
+
+    def samples(self, rows: Rows, merged: Merged) -> Iterator[bytes]:
+        """Yield a line for each slot that is or was in use."""
+        digits, parts = _written(self.scale)
+        line = f'{self.name}_total{{%b%bworker="%d"}} {digits}\n'.encode()
+        for labels, alike in rows.items():
+            totals: dict[int, int] = {}
+            for series in alike:
+                for slot, counted in merged.slots.get(series.base, {}).items():
+                    totals[slot] = totals.get(slot, 0) + counted.total
+            for slot, total in sorted(totals.items()):
+                yield line % (labels, b"," if labels else b"", slot, *parts(total))
+
+
+Family = Counter | Histogram | Last | BySlot
 
 
 def head(name: str, kind: str, about: str, *, openmetrics: bool) -> bytes:

@@ -189,6 +189,7 @@ _CONTAINER: Final = {
     },
     "memory": {
         "limit": "memory_limit",
+        "high": "memory_high",
         "usage": "memory_usage",
         "working_set": "memory_working_set",
         "available": "memory_available",

@@ -85,6 +85,8 @@ SERIES: Final[Mapping[str, Callable[[Now], Number]]] = {
     "series": lambda now: len(now.reading.series) - len(now.reading.resting),
     "cache_hit_rate": lambda now: now.cache_hit_rate,
     "redis_connections": lambda now: now.redis_connections,
+    "disk_bytes_read": _host("disk_bytes_read"),
+    "disk_bytes_written": _host("disk_bytes_written"),
 }
 """What is kept; new ones come at the end, because a point's values have no names"""
 

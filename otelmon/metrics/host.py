@@ -1,31 +1,17 @@
-"""The host's figures through the OpenTelemetry SDK: one process measures them, all show them.
-
-Each class holds an SDK MeterProvider of its own, apart from the global one, and starts no thread.
-Build them late, and after the fork: to import the SDK takes 3 to 5 MB, and a child that forks with
-one in its hands inherits locks that the SDK does not make anew.
-"""
+"""The host's figures, measured: one process does it, as keeper, and all show them."""
 
 from __future__ import annotations
 
-import _thread
-from functools import partial
 from typing import TYPE_CHECKING, Protocol, Self
 
-from opentelemetry.exporter.prometheus import PrometheusMetricReader
-from opentelemetry.metrics import Observation
-from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, MeterProvider
-from opentelemetry.sdk.metrics.export import Gauge, InMemoryMetricReader
-from opentelemetry.sdk.metrics.view import DropAggregation, View
-from opentelemetry.sdk.resources import Resource
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from opentelemetry.metrics import CallbackOptions, NoOpMeter, NoOpObservableGauge
 
-from otelmon import threads
 from otelmon.instruments.cgroup import Cgroups
 from otelmon.instruments.container import Container
 from otelmon.instruments.cpu import Cpu
 from otelmon.instruments.disk import Disk
-from otelmon.instruments.figures import MEASURED, SHOWN
+from otelmon.instruments.disk_io import DiskIo
+from otelmon.instruments.figures import MEASURED
 from otelmon.instruments.load import Load
 from otelmon.instruments.memory import Memory
 from otelmon.instruments.network import Network
@@ -35,31 +21,13 @@ from otelmon.metrics.effective import effective
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from opentelemetry.metrics import CallbackOptions, Meter
-    from opentelemetry.sdk.metrics.export import MetricReader, MetricsData, NumberDataPoint
+    from opentelemetry.metrics import CallbackT, Meter, ObservableGauge, Observation
 
     from otelmon.instruments import container
     from otelmon.instruments.cpu import Baseline
-    from otelmon.instruments.figures import Figure, Report, Row
-
-
-_SCOPE = "otelmon.host"
-
-
-def _provider(reader: MetricReader) -> MeterProvider:
-    return MeterProvider(
-        [reader],
-        # An empty one: the default runs detectors, in threads.
-        resource=Resource.get_empty(),
-        # Said here, or the SDK takes it from the environment and fails over a bad value.
-        exemplar_filter=AlwaysOffExemplarFilter(),
-        shutdown_on_exit=False,
-        # The SDK can be told to measure its readers. What it counts is of one process; answered
-        # by many in turn it would fall.
-        views=[View(meter_name="opentelemetry-sdk", aggregation=DropAggregation())],
-    )
+    from otelmon.instruments.figures import Figure, Report
 
 
 class Source(Protocol):
@@ -67,6 +35,38 @@ class Source(Protocol):
 
     def bind(self, meter: Meter) -> None:
         """Create them on *meter*."""
+
+
+class _Gauges(NoOpMeter):
+    """Observable gauges that are asked by a call, one after the other as they were made.
+
+    The SDK does the same for more CPU time than all sources take together, and 8 MB of the keeper's
+    memory. The sources do not see who asks.
+    """
+
+    def __init__(self) -> None:
+        """Have none."""
+        super().__init__("otelmon.host")
+        self._asked: list[tuple[str, CallbackT]] = []
+
+    def create_observable_gauge(
+        self,
+        name: str,
+        callbacks: Sequence[CallbackT] | None = None,
+        unit: str = "",
+        description: str = "",
+    ) -> ObservableGauge:
+        """Have *callbacks* asked from now on; what else is created is asked for nothing."""
+        self._asked += [(name, callback) for callback in callbacks or ()]
+        return NoOpObservableGauge(name, callbacks, unit, description)
+
+    def read(self) -> Iterator[tuple[str, Observation]]:
+        """Yield what all say now, by the gauge's name."""
+        options = CallbackOptions()
+        for name, callback in self._asked:
+            if callable(callback):
+                for observation in callback(options):
+                    yield name, observation
 
 
 class HostMeter:
@@ -79,18 +79,16 @@ class HostMeter:
     def __init__(
         self, cpu: Cpu, others: Iterable[Source] = (), *, container: Container | None = None
     ) -> None:
-        """Bind the sources to a MeterProvider; nothing is measured yet."""
+        """Bind the sources; nothing is measured yet."""
         self._cpu = cpu
         self._container = container
-        self._reader = InMemoryMetricReader()
-        self._provider = _provider(self._reader)
-        meter = self._provider.get_meter(_SCOPE)
+        self._gauges = _Gauges()
         sources: list[Source] = [cpu, *others]
         if container is not None:
             # Before others, which ask its groups in the round that it begins.
             sources.insert(0, container)
         for source in sources:
-            source.bind(meter)
+            source.bind(self._gauges)
 
     @classmethod
     def of_this_machine(
@@ -109,6 +107,7 @@ class HostMeter:
             [
                 Memory(report),
                 Disk(report, path=disk_path),
+                DiskIo(report),
                 Network(report),
                 Load(report),
                 Processes(report, of_group=container.threads),
@@ -131,78 +130,15 @@ class HostMeter:
         """Measure once; return all figures by their field, None where one is not known.
 
         What may be the host's or the container's is the container's where that has a limit.
-
-        Raises what the SDK raises when the sources took more than 10 s.
         """
         row: dict[str, int | float | None] = {figure.field: None for figure in MEASURED}
-        for gauge, point in _points(self._reader.get_metrics_data()):
-            figure = _OBSERVED.get((gauge, frozenset((point.attributes or {}).items())))
+        for gauge, said in self._gauges.read():
+            figure = _OBSERVED.get((gauge, frozenset((said.attributes or {}).items())))
             if figure is not None:
-                row[figure.field] = figure.shown(point.value)
+                row[figure.field] = figure.shown(said.value)
         return effective(row)
 
 
 _OBSERVED: dict[tuple[str, frozenset[object]], Figure] = {
     (figure.gauge.name, frozenset(figure.attributes.items())): figure for figure in MEASURED
 }
-
-
-def _points(data: MetricsData | None) -> Iterator[tuple[str, NumberDataPoint]]:
-    # None: nothing was observed at all, as under OTEL_SDK_DISABLED.
-    resources = () if data is None else data.resource_metrics
-    scopes = (scope for resource in resources for scope in resource.scope_metrics)
-    for metric in (metric for scope in scopes for metric in scope.metrics):
-        if isinstance(metric.data, Gauge):
-            for point in metric.data.data_points:
-                yield metric.name, point
-
-
-class HostExporter:
-    """Shows a row that was measured elsewhere as Prometheus text, through the OTel exporter.
-
-    *read* returns the row; it is called once for each text, outside the lock, in the caller's
-    thread, and what it raises is the caller's to handle. Any thread may ask for a text.
-    """
-
-    def __init__(self, read: Callable[[], Row]) -> None:
-        """Create one observable gauge for each figure, under its name in Prometheus."""
-        self._read = read
-        # Apart from this object, which the gauges would otherwise keep alive in a cycle: a forked
-        # child that lets go of it is rid of the provider before the SDK's hook starts threads.
-        self._shown: dict[str, int | float | None] = {}
-        # The exporter mixes up scrapes that run at the same time. A true lock, also under gevent:
-        # nothing that is done under it waits, so no other greenlet can come to ask for it.
-        self._lock = threads.original(_thread, "allocate_lock")()
-        self._registry = CollectorRegistry()
-        self._provider = _provider(
-            PrometheusMetricReader(
-                disable_target_info=True, scope_info_enabled=False, registry=self._registry
-            )
-        )
-        meter = self._provider.get_meter(_SCOPE)
-        for figure in SHOWN:
-            # No unit: the exporter would append it to names that hold it already.
-            meter.create_observable_gauge(
-                figure.prometheus,
-                [partial(_observe, self._shown, figure.field)],
-                description=figure.description,
-            )
-
-    def text(self, *, openmetrics: bool) -> bytes:
-        """Return the known figures as text 0.0.4 or OpenMetrics 1.0, the latter without its EOF.
-
-        Each family is whole, so more may follow; nothing known, nothing returned.
-        """
-        row = self._read()
-        with self._lock:
-            self._shown.clear()
-            self._shown.update(row)
-            if not openmetrics:
-                return generate_latest(self._registry)
-            text: bytes = generate_openmetrics(self._registry)  # type: ignore[no-untyped-call]
-        return text.removesuffix(b"# EOF\n")
-
-
-def _observe(row: Row, field: str, _: CallbackOptions) -> list[Observation]:
-    value = row.get(field)
-    return [] if value is None else [Observation(value)]

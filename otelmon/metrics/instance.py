@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from otelmon.board import Published
-    from otelmon.ledger.reader import Reading
+    from otelmon.ledger.reader import Reading, Worker
 
     Number = float | None
     Read = Callable[[Reading, Published | None], Number | dict[bytes, Number]]
@@ -30,13 +30,10 @@ class Fixed:
 
     def samples(
         self, reading: Reading, published: Published | None
-    ) -> Iterator[tuple[bytes, float]]:
-        """Yield what is known, by labels."""
+    ) -> Iterator[tuple[bytes, Number]]:
+        """Yield its values by labels, None where one is not known."""
         found = self.read(reading, published)
-        values = found if isinstance(found, dict) else {b"": found}
-        for labels, value in values.items():
-            if value is not None:
-                yield labels, value
+        yield from found.items() if isinstance(found, dict) else ((b"", found),)
 
 
 def build_info(version: str) -> Fixed:
@@ -50,6 +47,14 @@ def build_info(version: str) -> Fixed:
 def _workers(reading: Reading, _: object) -> dict[bytes, Number]:
     busy = figures.busy(reading)
     return {b'state="busy"': busy, b'state="idle"': len(reading.workers) - busy}
+
+
+def _of_each(read: Callable[[Worker], Number]) -> Read:
+    return lambda reading, _: {_label(each.slot): read(each) for each in reading.workers}
+
+
+def _label(slot: int) -> bytes:
+    return b'worker="%d"' % slot
 
 
 def _oldest(reading: Reading, _: object) -> Number:
@@ -108,7 +113,37 @@ SEMCONV: Final = (
     Fixed("otelmon_requests_lost", "counter", _LOST_ABOUT, lambda r, _: r.lost),
 )
 OWN: Final = (
+    Fixed(
+        "otelmon_start_time_seconds",
+        "gauge",
+        "When the instance began to count, in Unix time.",
+        lambda r, _: r.created,
+    ),
     Fixed("otelmon_workers", "gauge", "Live workers, by what they do.", _workers),
+    Fixed(
+        "otelmon_capacity",
+        "gauge",
+        "Requests that all workers can serve at once.",
+        lambda r, published: figures.workers(r, published)["capacity"],
+    ),
+    Fixed(
+        "otelmon_worker_requests",
+        "counter",
+        "Requests begun, by the worker's slot: those of all processes that had it.",
+        lambda r, _: {_label(slot): begun for slot, begun in r.begun.items()},
+    ),
+    Fixed(
+        "otelmon_worker_requests_active",
+        "gauge",
+        "Requests that a worker has in flight.",
+        _of_each(lambda worker: worker.in_flight),
+    ),
+    Fixed(
+        "otelmon_worker_beat_age_seconds",
+        "gauge",
+        "Time since a worker's last sign of life; it gives one each second.",
+        _of_each(lambda worker: worker.beat_age),
+    ),
     Fixed(
         "otelmon_worker_starts",
         "counter",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from otelmon.ledger.segment import Segment
     from otelmon.metrics.history import Point
     from otelmon.metrics.snapshots import Snapshot
-    from otelmon.metrics.summary import Shown
+    from otelmon.metrics.summary import Recent, Shown
 
 
 RINGS: Final[Mapping[int, Ring]] = {
@@ -58,6 +58,8 @@ class Memo:
         """Know nothing yet."""
         self.shown: Shown | None = None
         """See `windows.shown`"""
+        self.recent: Recent | None = None
+        """See `windows.recent`"""
 
 
 class Past:

@@ -10,12 +10,23 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self
 from otelmon import faults
 from otelmon.errors import OtelmonError
 from otelmon.ledger.instrument import OWN
-from otelmon.metrics.families import Counter, Family, Histogram, Last, Merged, Rows, head, taken
+from otelmon.metrics.families import (
+    BySlot,
+    Counter,
+    Family,
+    Histogram,
+    Last,
+    Merged,
+    Rows,
+    head,
+    taken,
+)
 from otelmon.metrics.names import attribute_labels, family_name
 
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping
+    from collections.abc import Set as AbstractSet
 
     from otelmon.ledger.instrument import Instrument, Series
     from otelmon.ledger.reader import Reading
@@ -42,13 +53,13 @@ class Plan:
         self,
         words: Mapping[Instrument, tuple[Family, ...]],
         *,
-        own_names: bool,
+        own_names: AbstractSet[Instrument],
         others: frozenset[str],
     ) -> None:
         """Plan for no series yet.
 
-        Instruments are shown as the families that *words* has for them; those it has none for, or
-        all with *own_names*, under their own name, unless that is among the names of *others*.
+        Instruments are shown as the families that *words* has for them; those it has none for, and
+        those of *own_names* too, under their own name, unless that is among the names of *others*.
         """
         self._words = words
         self._own_names = own_names
@@ -90,6 +101,7 @@ class Plan:
             reading.sums + [0.0] * (self.sums - len(reading.sums)),
             reading.values,
             reading.recent,
+            reading.slots,
         )
         for family, rows, _ in self.shown.values():
             yield head(family.name, family.kind, family.about, openmetrics=openmetrics)
@@ -110,7 +122,7 @@ class Plan:
         instrument = series.instrument
         if instrument not in self.met:
             self.met.add(instrument)
-            if self._own_names or instrument not in self._words:
+            if instrument in self._own_names or instrument not in self._words:
                 self._name(instrument)
         found: dict[Labels, bytes | None] = {}
         for name in self.places[instrument]:
@@ -181,6 +193,8 @@ def _family(instrument: Instrument) -> Family:
             return Histogram(name, about, _bucket_labels, instrument.bounds, instrument.scale)
         return Counter(name, about, attribute_labels, instrument.scale)
     assert instrument.merge is not None
+    if instrument.merge == "slot":
+        return BySlot(name, about, _worker_labels, instrument.scale or 1.0)
     labels = _worker_labels if instrument.merge == "worker" else attribute_labels
     kind: Literal["counter", "gauge"] = "counter" if instrument.kind == "counter" else "gauge"
     return Last(name, about, labels, instrument.merge, kind)

@@ -12,6 +12,7 @@ from otelmon.metrics import instance, vocabulary
 from otelmon.metrics.families import head, taken
 from otelmon.metrics.names import number
 from otelmon.metrics.plan import Plan
+from otelmon.metrics.recent import WINDOWS, Windowed
 
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from otelmon.board import Published
     from otelmon.ledger.reader import Reading
     from otelmon.metrics.instance import Fixed
+    from otelmon.metrics.summary import Recent
 
 
 Names = Literal["seed", "semconv", "both"]
@@ -40,10 +42,15 @@ class Renderer:
     def __init__(self, *, names: Names = "seed", version: str) -> None:
         """Use these *names* for requests; *version* is otelmon's own."""
         self._fixed = (*_FIXED[names], instance.build_info(version))
+        requests = {} if names == "semconv" else vocabulary.SEED
         self._plan = Plan(
-            {} if names == "semconv" else vocabulary.SEED,
-            own_names=names != "seed",
-            others=_HOST.union(*(taken(each.name, each.kind) for each in self._fixed), _BESIDE),
+            {**requests, **vocabulary.PROCESS},
+            own_names=vocabulary.SEED.keys() if names == "both" else frozenset(),
+            others=_HOST.union(
+                *(taken(each.name, each.kind) for each in self._fixed),
+                *(taken(each.name, each.kind) for each in WINDOWS),
+                _BESIDE,
+            ),
         )
 
     def text(
@@ -52,10 +59,13 @@ class Renderer:
         published: Published | None,
         *,
         openmetrics: bool,
+        recent: Recent | None = None,
         host: bytes = b"",
         others: Callable[[Container[str]], bytes] | None = None,
     ) -> bytes:
         """Return the whole document; *host* are the host's families in the same format.
+
+        The windows are those of *recent*, without it none.
 
         *others* is given the names that are taken, and returns whatever else is to be shown.
         """
@@ -67,6 +77,10 @@ class Renderer:
             for fixed in self._fixed:
                 values = dict(fixed.samples(reading, published))
                 parts.append(text_of(fixed, values, openmetrics=openmetrics))
+        if recent is not None:
+            for windowed in WINDOWS:
+                values = dict(windowed.samples(recent))
+                parts.append(text_of(windowed, values, openmetrics=openmetrics))
         if others is not None:
             parts.append(others(self._plan.taken().union(_HOST)))
         if openmetrics:
@@ -74,13 +88,16 @@ class Renderer:
         return b"".join(parts)
 
 
-def text_of(fixed: Fixed, values: Mapping[bytes, float], *, openmetrics: bool) -> bytes:
-    """Return the text of a family with these values by labels; nothing if there are none."""
-    if not values:
+def text_of(
+    family: Fixed | Windowed, values: Mapping[bytes, float | None], *, openmetrics: bool
+) -> bytes:
+    """Return the text of a family with these values by labels; nothing if none is known."""
+    known = [(labels, value) for labels, value in values.items() if value is not None]
+    if not known:
         return b""
-    name = f"{fixed.name}_total" if fixed.kind == "counter" else fixed.name
-    lines = [head(fixed.name, fixed.kind, fixed.about, openmetrics=openmetrics)]
-    for labels, value in values.items():
+    name = f"{family.name}_total" if family.kind == "counter" else family.name
+    lines = [head(family.name, family.kind, family.about, openmetrics=openmetrics)]
+    for labels, value in known:
         braces = b"{%b}" % labels if labels else b""
         lines.append(b"%b%b %b\n" % (name.encode(), braces, number(value)))
     return b"".join(lines)

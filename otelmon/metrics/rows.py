@@ -73,8 +73,8 @@ def of_ledger(
 
 def _of_series(series: Series, reading: Reading) -> Iterator[Row]:
     instrument = series.instrument
-    if instrument.merge == "worker":
-        for slot, value in reading.values.get(series.base, {}).items():
+    if instrument.merge in ("worker", "slot"):
+        for slot, value in _by_worker(series, reading):
             yield Row(instrument, series.attributes, value, worker=slot)
     elif instrument.kind == "histogram":
         buckets = tuple(series.buckets(reading.lanes))
@@ -84,6 +84,14 @@ def _of_series(series: Series, reading: Reading) -> Iterator[Row]:
         figure = _figure(series, reading)
         if figure is not None and (figure or series.attributes != OVERFLOW):
             yield Row(instrument, series.attributes, figure)
+
+
+def _by_worker(series: Series, reading: Reading) -> Iterator[tuple[int, float]]:
+    if series.instrument.merge == "worker":
+        yield from reading.values.get(series.base, {}).items()
+        return
+    for slot, counted in reading.slots.get(series.base, {}).items():
+        yield slot, _scaled(series, counted.total)
 
 
 def of_host(published: Published | None) -> Iterator[Row]:
@@ -116,10 +124,14 @@ def _amount(series: Series, reading: Reading) -> float:
     """Return what was added; a whole number stays one, however large, until it has a fraction."""
     instrument = series.instrument
     if instrument.scale is not None:
-        total = series.total(reading.lanes)
-        return total if instrument.scale == 1 else total * instrument.scale
+        return _scaled(series, series.total(reading.lanes))
     fractions = reading.sums[series.sums] if series.sums < len(reading.sums) else 0.0
     if instrument.kind == "histogram":
         return fractions
     whole = series.total(reading.lanes)
     return whole + fractions if fractions else whole
+
+
+def _scaled(series: Series, total: int) -> float:
+    scale = series.instrument.scale
+    return total if scale is None or scale == 1 else total * scale

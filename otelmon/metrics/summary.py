@@ -71,6 +71,16 @@ def of_tally(tally: Tally | None, seconds: float) -> Figures:
     )
 
 
+class Recent(NamedTuple):
+    """The windows of all requests."""
+
+    windows: Mapping[int, Figures]
+    """By their seconds"""
+    queue_p95: float | None  # ms
+    until: int | None = None
+    """Monotonic ns of their end; None if nothing is known"""
+
+
 class Shown(NamedTuple):
     """What is shown of the windows."""
 

@@ -1,13 +1,14 @@
-"""The request instruments by other names than their own: the families `app_*`.
+"""Instruments by other names than their own: `app_*` for requests, `process_*` for processes.
 
-Another vocabulary is another table like this one. An instrument without an entry is shown by its
-own name, which for these are those of the semantic conventions.
+Another vocabulary is another table like these. An instrument without an entry is shown by its own
+name, which for these are those of the semantic conventions.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from otelmon.instruments import process
 from otelmon.ledger.instrument import OVERFLOW
 from otelmon.ledger.requests import (
     DURATION,
@@ -18,7 +19,15 @@ from otelmon.ledger.requests import (
     SECONDS,
     SIZES,
 )
-from otelmon.metrics.families import OVERFLOW_LABELS, Counter, Family, Histogram, Labels
+from otelmon.metrics.families import (
+    OVERFLOW_LABELS,
+    BySlot,
+    Counter,
+    Family,
+    Histogram,
+    Labels,
+    Last,
+)
 from otelmon.metrics.figures import ERROR_TYPE
 from otelmon.metrics.names import label_text, label_value
 
@@ -96,5 +105,37 @@ SEED: Final[Mapping[Instrument, tuple[Family, ...]]] = {
     ),
     RESPONSE_SIZE: (
         Histogram("app_response_size_bytes", RESPONSE_SIZE.description, _ENDPOINT, SIZES),
+    ),
+}
+
+
+def _process(name: str, instrument: Instrument, **attributes: str) -> tuple[Family, ...]:
+    labels = _labels(**attributes)
+    if instrument.merge == "slot":
+        return (BySlot(name, instrument.description, labels, instrument.scale or 1.0),)
+    return (Last(name, instrument.description, labels),)
+
+
+# https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics; the collections as
+# prometheus_client has them. What these do not name is otelmon's. How much of a CPU a process uses
+# is `rate()` of its seconds there, and its uptime is in its start.
+PROCESS: Final[Mapping[Instrument, tuple[Family, ...]]] = {
+    process.CPU_TIME: _process("process_cpu_seconds", process.CPU_TIME),
+    process.CPU_USAGE: (),
+    process.RESIDENT: _process("process_resident_memory_bytes", process.RESIDENT),
+    process.VIRTUAL: _process("process_virtual_memory_bytes", process.VIRTUAL),
+    process.PROPORTIONAL: _process(
+        "otelmon_process_proportional_memory_bytes", process.PROPORTIONAL
+    ),
+    process.FILES: _process("process_open_fds", process.FILES),
+    process.FILES_LIMIT: _process("process_max_fds", process.FILES_LIMIT),
+    process.THREADS: _process("process_threads", process.THREADS),
+    process.STARTED: _process("process_start_time_seconds", process.STARTED),
+    process.UPTIME: (),
+    process.COLLECTIONS: _process(
+        "python_gc_collections", process.COLLECTIONS, generation=process.GENERATION
+    ),
+    process.PAUSE: _process(
+        "otelmon_gc_pause_seconds", process.PAUSE, generation=process.GENERATION
     ),
 }

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from otelmon.alerts import showing
-from otelmon.metrics import caches, figures, standing, windows
+from otelmon.metrics import caches, figures, processes, standing, windows
 from otelmon.metrics.databases import of_databases
 from otelmon.views import own, pools, queries
 from otelmon.views.measured import measured
@@ -16,6 +16,8 @@ from otelmon.views.response import as_json
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
+    from otelmon.board import Published
+    from otelmon.ledger.reader import Reading
     from otelmon.views.response import Response
     from otelmon.views.source import Source
 
@@ -40,9 +42,9 @@ def metrics(source: Source, _environ: WSGIEnvironment) -> Response:
             ),
             "windows": recent.windows,
             "routes": recent.routes,
-            "workers": figures.workers(reading, published),
             "pools": pools.shown(databases),
             "queries": queries.shown(databases),
+            "workers": _workers(reading, published),
             "saturation": figures.saturation(reading, published, recent.queue_p95),
             "caches": caches.caches(reading),
             "redis": caches.redis(reading),
@@ -52,3 +54,11 @@ def metrics(source: Source, _environ: WSGIEnvironment) -> Response:
             "otelmon": own.full(source, reading, published),
         }
     )
+
+
+def _workers(reading: Reading | None, published: Published | None) -> dict[str, Any]:
+    found = figures.workers(reading, published)
+    if reading is None:
+        return found
+    own = processes.by_slot(reading)
+    return {**found, "each": [{**each, **own[each["slot"]]} for each in found["each"]]}

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from otelmon import faults
+from otelmon.metrics import windows
 from otelmon.metrics.instance import CHECK_UP
 from otelmon.metrics.names import label_text
 from otelmon.metrics.prometheus import Renderer, text_of
@@ -22,8 +23,11 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import WSGIEnvironment
 
+    from otelmon.board import Published
     from otelmon.instruments.figures import Row
-    from otelmon.metrics.host import HostExporter
+    from otelmon.ledger.reader import Reading
+    from otelmon.metrics.host_text import HostExporter
+    from otelmon.metrics.summary import Recent
     from otelmon.views.source import Source
 
 
@@ -46,11 +50,13 @@ class PrometheusPage:
     def __call__(self, environ: WSGIEnvironment) -> Response:
         """Answer in the format and encoding that is asked for."""
         openmetrics = prefers_openmetrics(environ.get("HTTP_ACCEPT", ""))
+        reading, published = self._source.reading(), self._source.published()
         body = self._renderer.text(
-            self._source.reading(),
-            self._source.published(),
+            reading,
+            published,
             openmetrics=openmetrics,
             host=self._host(openmetrics=openmetrics) + self._checks(openmetrics=openmetrics),
+            recent=self._recent(reading, published),
             others=partial(self._others, openmetrics=openmetrics),
         )
         content_type = _OPENMETRICS if openmetrics else _TEXT
@@ -58,6 +64,14 @@ class PrometheusPage:
             body = gzip.compress(body, _LEVEL, mtime=0)
             return Response(OK, content_type, body, (_VARY, ("Content-Encoding", "gzip")))
         return Response(OK, content_type, body, (_VARY,))
+
+    def _recent(self, reading: Reading | None, published: Published | None) -> Recent | None:
+        """Return the windows; as for the host, the rest is worth showing without them."""
+        try:
+            return windows.recent(self._source.past(), reading, published)
+        except Exception as error:  # noqa: BLE001 - see above
+            faults.report("windows_text", error)
+            return None
 
     def _host(self, *, openmetrics: bool) -> bytes:
         """Return the host's families; without them the rest is still worth showing."""
@@ -96,7 +110,7 @@ class PrometheusPage:
         if self._exporter is None or self._exporter[0] != pid:
             # Here, because only who answers a scrape is to pay for the import of the SDK. After a
             # fork anew, because the parent's may be locked for ever.
-            from otelmon.metrics.host import HostExporter
+            from otelmon.metrics.host_text import HostExporter
 
             self._exporter = (pid, HostExporter(self._row))
         return self._exporter[1]

@@ -10,7 +10,7 @@ import encodings.idna
 
 import waitress.server
 
-import otelmon.metrics.host
+import otelmon.metrics.host_text
 from tests.apps.plain import app
 
 

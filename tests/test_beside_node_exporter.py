@@ -1,0 +1,277 @@
+"""The host's figures beside those of Prometheus' node exporter, read within 200 ms.
+
+Each of ours is taken between two scrapes of the exporter's, and must lie between the two, give or
+take 2 %: two points for what is a percentage, as 2 % of an idle machine's share is less than a tick
+of the kernel's clock. CPU is compared over one stretch of time.
+"""
+
+from __future__ import annotations
+
+import http.client
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import pytest
+
+from otelmon.metrics.host import HostMeter
+from tests.gunicorn_server import ask, free_port
+from tests.scrapes import Samples, samples, total
+from tests.waiting import until
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+pytestmark = pytest.mark.serial
+
+Row = dict[str, int | float | None]
+
+WITHIN: Final = 0.2
+STRETCH: Final = 2.5
+HELD: Final = 512 * 2**20
+BURN: Final = """
+import time
+end = time.monotonic() + 60
+print("ready", flush=True)
+while time.monotonic() < end:
+    pass
+"""
+HOLD: Final = f"""
+import sys
+held = bytearray({HELD})
+held[::4096] = b"x" * len(held[::4096])
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+class Moment(NamedTuple):
+    """Our row, and what the exporter said just before and just after."""
+
+    row: Row
+    before: Samples
+    after: Samples
+
+
+class Beside:
+    """Both of them."""
+
+    def __init__(self, port: int) -> None:
+        """Fail where one of our sources fails."""
+        self._port = port
+        self.failed: list[str] = []
+        self._meter = HostMeter.of_this_machine(
+            lambda kind, _: self.failed.append(kind), disk_path="/"
+        )
+
+    def scrape(self) -> Samples:
+        """Return what the exporter says."""
+        return samples(ask(self._port, "/metrics").text)
+
+    def read(self) -> Moment:
+        """Read all three within 200 ms; a scrape that took longer is no moment."""
+        found: list[Moment] = []
+
+        def quick() -> bool:
+            began = time.monotonic()
+            moment = Moment(before=self.scrape(), row=self._meter.collect(), after=self.scrape())
+            found.append(moment)
+            return time.monotonic() - began < WITHIN
+
+        assert until(quick, 20)
+        return found[-1]
+
+    def stretch(self) -> tuple[Moment, Moment]:
+        """Read twice."""
+        first, due = self.read(), time.monotonic() + STRETCH
+        assert until(lambda: time.monotonic() >= due, 2 * STRETCH, every=0.05)
+        return first, self.read()
+
+
+@pytest.fixture(scope="module")
+def beside() -> Iterator[Beside]:
+    """Start an exporter, which shows every filesystem."""
+    port = free_port()
+    collectors = ("cpu", "meminfo", "filesystem", "diskstats", "netdev", "loadavg")
+    command = [
+        *("prometheus-node-exporter", f"--web.listen-address=127.0.0.1:{port}"),
+        *("--collector.disable-defaults", *(f"--collector.{each}" for each in collectors)),
+        "--collector.filesystem.fs-types-exclude=^(proc|sysfs)$",
+    ]
+    exporter = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        both = Beside(port)
+        assert until(lambda: answers(both), 20)
+        yield both
+        assert both.failed == []
+    finally:
+        exporter.terminate()
+        exporter.wait(10)
+
+
+def answers(both: Beside) -> bool:
+    """Tell whether the exporter listens by now."""
+    try:
+        return bool(both.scrape())
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+@contextmanager
+def running(script: str, count: int) -> Iterator[None]:
+    """Have so many processes do something for as long."""
+    pipe = subprocess.PIPE
+    started = [
+        subprocess.Popen([sys.executable, "-c", script], stdin=pipe, stdout=pipe, text=True)
+        for _ in range(count)
+    ]
+    try:
+        for each in started:
+            assert each.stdout is not None
+            assert each.stdout.readline() == "ready\n"
+        yield
+    finally:
+        for each in started:
+            each.kill()
+            each.communicate()
+
+
+def agree(ours: float | None, theirs: tuple[float, float], *, points: float = 0.0) -> None:
+    """Fail unless ours is between theirs, give or take 2 % or so many points."""
+    low, high = min(theirs), max(theirs)
+    slack = points or 0.02 * high
+    assert ours is not None
+    assert low - slack <= ours <= high + slack, (ours, theirs)
+
+
+def busy(found: Samples) -> tuple[float, float]:
+    """Return busy and all seconds of all CPUs; that of guests is counted as the others' too."""
+    every = {key: value for key, value in found.items() if key.startswith("node_cpu_seconds_total")}
+    idle = sum(value for key, value in every.items() if 'mode="idle"' in key or "iowait" in key)
+    return sum(every.values()) - idle, sum(every.values())
+
+
+def cpu(first: Samples, last: Samples) -> float:
+    """Return the share of the CPUs between two scrapes, percent."""
+    (busy_then, all_then), (busy_now, all_now) = busy(first), busy(last)
+    return 100 * (busy_now - busy_then) / (all_now - all_then)
+
+
+def of_root(name: str) -> Callable[[Samples], float]:
+    """Return how a figure of the filesystem at the root is found."""
+    return lambda found: next(
+        value
+        for key, value in found.items()
+        if key.startswith(f"node_filesystem_{name}_bytes") and 'mountpoint="/"' in key
+    )
+
+
+def network(name: str) -> Callable[[Samples], float]:
+    """Return how the bytes over all interfaces but loopback are found."""
+    return lambda found: sum(
+        value
+        for key, value in found.items()
+        if key.startswith(f"node_network_{name}_bytes_total") and 'device="lo"' not in key
+    )
+
+
+def disks(name: str) -> Callable[[Samples], float]:
+    """Return how the bytes over all devices that are disks are found."""
+    return lambda found: sum(
+        value
+        for key, value in found.items()
+        if key.startswith(f"node_disk_{name}_bytes_total")
+        and Path("/sys/block", key.split('"')[1], "device").exists()
+    )
+
+
+def memory(name: str) -> Callable[[Samples], float]:
+    """Return how a figure of the memory is found."""
+    return lambda found: total(found, f"node_memory_{name}_bytes")
+
+
+size, free, avail = of_root("size"), of_root("free"), of_root("avail")
+whole, available = memory("MemTotal"), memory("MemAvailable")
+
+THEIRS: Final[dict[str, Callable[[Samples], float]]] = {
+    "memory_total_host": whole,
+    "memory_used_host": lambda found: whole(found) - available(found),
+    "memory_available_host": available,
+    "disk_total": size,
+    "disk_used": lambda found: size(found) - free(found),
+    "disk_free": avail,
+    "disk_bytes_read": disks("read"),
+    "disk_bytes_written": disks("written"),
+    "network_bytes_sent": network("transmit"),
+    "network_bytes_recv": network("receive"),
+    "load_avg": lambda found: total(found, "node_load1"),
+}
+PERCENT: Final[dict[str, Callable[[Samples], float]]] = {
+    "memory_percent_host": lambda found: 100 * (1 - available(found) / whole(found)),
+    "disk_percent": lambda found: (
+        100 * (size(found) - free(found)) / (size(found) - free(found) + avail(found))
+    ),
+}
+
+
+def compare(first: Moment, last: Moment) -> None:
+    """Compare everything."""
+    for field, theirs in THEIRS.items():
+        agree(last.row[field], (theirs(last.before), theirs(last.after)))
+    for field, theirs in PERCENT.items():
+        agree(last.row[field], (theirs(last.before), theirs(last.after)), points=2)
+    shares = (cpu(first.after, last.before), cpu(first.before, last.after))
+    agree(last.row["cpu_percent_host"], shares, points=2)
+
+
+def test_they_agree_on_a_machine_as_it_is(beside: Beside) -> None:
+    """Without any load of ours: CPU, memory, disk, network, load."""
+    compare(*beside.stretch())
+
+
+def test_they_agree_while_all_cpus_are_busy(beside: Beside) -> None:
+    """One process for each CPU; both then say that there is hardly anything left."""
+    cpus = beside.read().row["cpu_count_host"]
+    assert isinstance(cpus, int)
+    with running(BURN, cpus):
+        first, last = beside.stretch()
+    compare(first, last)
+    share = last.row["cpu_percent_host"]
+    assert share is not None
+    assert share > 90
+
+
+def test_they_agree_while_memory_is_taken(beside: Beside) -> None:
+    """Half a GiB that a process holds is there for both."""
+    before = beside.read().row["memory_used_host"]
+    with running(HOLD, 1):
+        first, last = beside.stretch()
+    compare(first, last)
+    after = last.row["memory_used_host"]
+    assert before is not None
+    assert after is not None
+    assert after - before > 0.8 * HELD
+
+
+def counted() -> tuple[int, int]:
+    """Return processes and threads, by a look at each in /proc."""
+    threads = []
+    for each in Path("/proc").iterdir():
+        if each.name.isdecimal():
+            try:
+                threads.append(len(list((each / "task").iterdir())))
+            except OSError:  # it has ended meanwhile
+                continue
+    return len(threads), sum(threads)
+
+
+def test_processes_and_threads_are_those_of_proc(beside: Beside) -> None:
+    """Between two looks at all processes, give or take 2 %."""
+    before, row, after = counted(), beside.read().row, counted()
+    agree(row["process_count"], (before[0], after[0]))
+    agree(row["thread_count"], (before[1], after[1]))
