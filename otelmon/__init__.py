@@ -7,6 +7,7 @@ app = monitor(app)
 
 from __future__ import annotations
 
+from otelmon.alerts.registry import add_rule
 from otelmon.alerts.rules import Rule
 from otelmon.caches.clients import redis_client
 from otelmon.caches.query_cache import QueryCache
@@ -25,7 +26,7 @@ from otelmon.observers import (
     observe_queue,
 )
 from otelmon.settings import Settings
-from otelmon.stack import Monitor, add_rule, meter_provider, metrics_data, monitor
+from otelmon.stack import Monitor, meter_provider, metrics_data, monitor
 
 
 __all__ = [

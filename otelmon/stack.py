@@ -12,14 +12,13 @@ import os
 from typing import TYPE_CHECKING
 
 from otelmon import faults
-from otelmon.alerts import built_in
+from otelmon.alerts import registry
 from otelmon.alerts.watch import Watch
 from otelmon.announcement import announce
 from otelmon.checks import results
 from otelmon.checks.registry import REGISTRY
 from otelmon.checks.results import Results
 from otelmon.checks.rounds import Rounds
-from otelmon.errors import ConfigError
 from otelmon.instruments.databases import observing as databases
 from otelmon.instruments.libraries import observe_libraries
 from otelmon.instruments.observing import SCOPE
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import WSGIApplication
 
-    from otelmon.alerts.rules import Rule
     from otelmon.board import Published
     from otelmon.instruments.observing import Observing
     from otelmon.ledger.reader import Reading
@@ -76,7 +74,7 @@ class Instance:
             port=Port(ops, host=settings.prometheus_host, port=settings.prometheus_port)
             if settings.enable_prometheus
             else None,
-            watch=Watch(settings, rules=lambda: list(_rules.values()), labels=self.labels),
+            watch=Watch(settings, rules=registry.rules, labels=self.labels),
             announce=self.announce,
             draining=self.serving.draining,
             descriptors=self.serving.descriptors,
@@ -211,7 +209,6 @@ class Monitor(RequestMetrics):
 
 
 _instance: Instance | None = None
-_rules: dict[str, Rule] = {}
 _provider: MeterProvider | None = None
 """Once it is OpenTelemetry's own there is no other in the life of the process."""
 _runtime: Runtime | None = None
@@ -315,24 +312,6 @@ def observe_databases(provider: MeterProvider | None = None) -> None:
     provider = provider or _provider or meter_provider()
     if not provider.silent:
         databases.observe_databases(provider, provider.ledger)
-
-
-def add_rule(rule: Rule) -> None:
-    """Have *rule* judged beside the built-in ones; in place of an earlier one with its id.
-
-    Call it where the application is set up, in every process alike: whichever process is the
-    keeper judges by the rules that it knows, and resolves an alert whose rule it does not have. A
-    *value* of the rule's own runs there, in a thread of its own, with two seconds for all of them.
-
-    Raises:
-        ConfigError: a built-in rule has that id.
-    """
-    if rule.id in built_in.IDS:
-        raise ConfigError(
-            f"The rule {rule.id!r} is built in: give yours another id; the thresholds of the "
-            "built-in ones are settings."
-        )
-    _rules[rule.id] = rule
 
 
 def settings_in_use() -> Settings | None:

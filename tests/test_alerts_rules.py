@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import otelmon
-from otelmon import ConfigError, OtelmonError, Rule, Settings, stack
-from otelmon.alerts import measures
+from otelmon import ConfigError, OtelmonError, Rule, Settings
+from otelmon.alerts import measures, registry
 from otelmon.alerts.built_in import IDS, built_in
 from otelmon.alerts.moment import Growing, Measured
 from otelmon.alerts.reading import figure, judged, theil_sen
@@ -346,7 +346,7 @@ def test_what_lies_far_off_does_not_move_the_slope(slope: float, wild: int) -> N
 @pytest.fixture
 def _no_rules() -> Iterator[None]:
     yield
-    stack._rules.clear()
+    registry.forget()
 
 
 @pytest.mark.usefixtures("_no_rules")
@@ -356,4 +356,4 @@ def test_a_rule_with_the_id_of_a_built_in_one_is_refused() -> None:
         otelmon.add_rule(rule())
     for warning in (1.0, 2.0):
         otelmon.add_rule(rule(id="mine", warning=warning, critical=None))
-    assert [each.warning for each in stack._rules.values()] == [2.0]
+    assert [each.warning for each in registry.rules()] == [2.0]

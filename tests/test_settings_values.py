@@ -95,6 +95,10 @@ TABLE: Mapping[str, tuple[Mapping[str, object], list[str]]] = {
         {"/ops": "/ops", "/a/b-c": "/a/b-c"},
         ["/", "ops", "/ops/", "//a", "/a b", "/ä"],
     ),
+    "OTELMON_LIBRARIES_OFF": (
+        {"redis": ("redis",), "caches,redis": ("caches", "redis")},
+        ["Redis", "redis,nope", "sqlalchemy"],
+    ),
     "OTELMON_ENDPOINTS_OFF": (
         {"/health": ("/health",), ",".join(ENDPOINTS): ENDPOINTS},
         ["health", "/HEALTH", "/health/", "/health,/nope"],

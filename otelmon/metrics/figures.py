@@ -230,8 +230,8 @@ def application(
         "avg_response_time": rounded(recent.response_time),
         "error_rate": rounded(recent.error_rate),
         "active_connections": None if reading is None else reading.in_flight,
-        "database_connections": None if reading is None else databases.in_use(reading),
         "cache_hit_rate": cache_hit_rate,
+        "database_connections": None if reading is None else databases.in_use(reading),
         "redis_connections": redis_connections,
     }
 

@@ -1,0 +1,47 @@
+"""The alerts' rules that the application has added, in this process.
+
+They are added by its code, before a fork or after it, so every process of a server has the same
+ones, and whichever is the keeper judges by them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from otelmon.alerts import built_in
+from otelmon.errors import ConfigError
+
+
+if TYPE_CHECKING:
+    from otelmon.alerts.rules import Rule
+
+
+_rules: dict[str, Rule] = {}
+
+
+def add_rule(rule: Rule) -> None:
+    """Have *rule* judged beside the built-in ones; in place of an earlier one with its id.
+
+    Call it where the application is set up, in every process alike: whichever process is the
+    keeper judges by the rules that it knows, and resolves an alert whose rule it does not have. A
+    *value* of the rule's own runs there, in a thread of its own, with two seconds for all of them.
+
+    Raises:
+        ConfigError: a built-in rule has that id.
+    """
+    if rule.id in built_in.IDS:
+        raise ConfigError(
+            f"The rule {rule.id!r} is built in: give yours another id; the thresholds of the "
+            "built-in ones are settings."
+        )
+    _rules[rule.id] = rule
+
+
+def rules() -> list[Rule]:
+    """Return those that were added so far."""
+    return list(_rules.values())
+
+
+def forget() -> None:
+    """Have none, as a new process."""
+    _rules.clear()
