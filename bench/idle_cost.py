@@ -6,6 +6,7 @@ import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from bench.crowd import crowd
 from bench.scraping import shared_directory
 from bench.servers import APPS, BARE, OTELMON, cpu_seconds, keeper, serve
 from bench.tables import show
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 # Three of the keeper's intervals, which are 10 s by default.
 _SECONDS = 30.0
 _WORKERS = 2
+_PROCESSES = 500
 
 
 def share(workers: list[psutil.Process], before: list[float]) -> float:
@@ -30,6 +32,7 @@ def share(workers: list[psutil.Process], before: list[float]) -> float:
 def main() -> None:
     """Print the share of a core that an idle worker takes."""
     with ExitStack() as stack:
+        processes = stack.enter_context(crowd(_PROCESSES))
         bare, observed = (
             serve(APPS[name], stack.enter_context(shared_directory()), stack, workers=_WORKERS)
             for name in (BARE, OTELMON)
@@ -49,7 +52,7 @@ def main() -> None:
         threading.Event().wait(_SECONDS)
         shares = {name: share(found, before[name]) for name, found in groups.items()}
     show(
-        f"An idle gunicorn worker, over {_SECONDS:.0f} s at an interval of 10 s",
+        f"An idle gunicorn worker, over {_SECONDS:.0f} s at an interval of 10 s, {processes} processes",
         ["case", "of one core", "added"],
         [[name, f"{each:.2%}", f"{each - shares[BARE]:+.2%}"] for name, each in shares.items()],
     )

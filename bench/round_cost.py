@@ -1,12 +1,15 @@
-"""What one round of the keeper's measuring costs: the host alone, and with the control groups."""
+"""What a round of the keeper costs: the host alone, with the control groups, and to its end."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from bench.crowd import crowd
 from bench.interleaved import measure
 from bench.tables import show
-from otelmon import faults
+from otelmon import board, faults
+from otelmon.alerts.watch import Watch
 from otelmon.instruments.cpu import Cpu
 from otelmon.instruments.disk import Disk
 from otelmon.instruments.disk_io import DiskIo
@@ -14,16 +17,21 @@ from otelmon.instruments.load import Load
 from otelmon.instruments.memory import Memory
 from otelmon.instruments.network import Network
 from otelmon.instruments.processes import Processes
+from otelmon.keeper import Keeper
+from otelmon.ledger.ledger import Ledger
 from otelmon.metrics.host import HostMeter
+from otelmon.settings import Settings
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-_CALLS = 50
+_CALLS = 20
 _ROUNDS = 30
 _HOST = "the host alone"
+_PROCESSES = 500
+_POINTS = 7
 
 
 def _of_the_host() -> HostMeter:
@@ -31,16 +39,50 @@ def _of_the_host() -> HostMeter:
     return HostMeter(Cpu(faults.report), [source(faults.report) for source in sources])
 
 
+def _whole() -> Callable[[], object]:
+    """Return a whole round of a keeper: measure, merge, remember, judge, publish."""
+    ledger, settings = Ledger(), Settings()
+    ledger.serve_alone()
+    segment = ledger.segment
+    assert segment is not None
+    keeper = Keeper(
+        ledger,
+        settings,
+        port=None,
+        watch=Watch(settings),
+        announce=lambda: None,
+        draining=bool,
+        descriptors=list,
+        measure=lambda: None,
+        observe=list,
+    )
+
+    def round_() -> None:
+        before = board.read(segment)
+        if before is not None:
+            # As many as there are of the last minute at the interval that is the default.
+            before = replace(before, points=before.points[-_POINTS:])
+        keeper._publish(segment, before)  # noqa: SLF001 - a round, not a beat
+
+    return round_
+
+
 def main() -> None:
     """Print the CPU time of a round, in whatever groups this process is."""
+    with crowd(_PROCESSES) as processes:
+        _compare(processes)
+
+
+def _compare(processes: int) -> None:
     cases: dict[str, Callable[[], object]] = {
         _HOST: _of_the_host().collect,
         "with its control groups and pressure": HostMeter.of_this_machine(faults.report).collect,
+        "a whole round, of an instance without routes": _whole(),
     }
     found = measure(cases, calls=_CALLS, rounds=_ROUNDS)
     base = found[_HOST]
     show(
-        "One round of the keeper's measuring",
+        f"One round of the keeper, {processes} processes on the machine",
         ["case", "min (ms)", "median (ms)", "times the host alone"],
         [
             [

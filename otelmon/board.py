@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final
 
 from otelmon.ledger import layout, twin
@@ -104,8 +104,13 @@ def publish(segment: Segment, published: Published) -> None:
     Raises:
         LedgerError, OSError: there is no space for it; the board stays as it was.
     """
-    payload = json.dumps(asdict(published), separators=(",", ":")).encode()
+    # Not by `asdict`, which makes a deep copy of all that lies inside first.
+    payload = json.dumps(_named(published), default=_named, separators=(",", ":")).encode()
     twin.write(segment, layout.BOARD, payload)
+
+
+def _named(part: Published | AlertState | Point) -> dict[str, Any]:
+    return {name: getattr(part, name) for name in part.__slots__}
 
 
 def newest(segment: Segment) -> int:
