@@ -9,6 +9,7 @@ from otelmon.ledger.instrument import Instrument
 from otelmon.metrics.history import SERIES, Point
 from otelmon.metrics.rows import Row
 from otelmon.metrics.summary import UNKNOWN
+from otelmon.recommendations import n_plus_one
 from otelmon.recommendations.catalogue import RULES, Rule
 from otelmon.recommendations.diary import Growth
 from otelmon.recommendations.evidence import Evidence, Route, Server
@@ -75,6 +76,25 @@ def pool(*, used: float, most: float, waits: tuple[int, ...] | None = None) -> d
         instrument = Instrument(f"{_POOL}.wait_time", "histogram", "s", "", (0.01, 0.1, 1.0))
         found[f"{_POOL}.wait_time"] = [Row(instrument, (), 1.0, waits)]
     return found
+
+
+def repeating(*, requests: int, repeated: int) -> dict[str, list[Row]]:
+    """Return what is measured of the queries of GET /orders, and of GET /items that asks well."""
+    counted = Instrument(n_plus_one.QUERIES, "histogram", "{query}", "", (1.0, 30.0))
+    orders, items = (
+        {"http__request__method": "GET", "http__route": path} for path in ("/orders", "/items")
+    )
+    return {
+        n_plus_one.QUERIES: [
+            Row(counted, row("", 0, **orders).attributes, 1.0, (0, requests, 0)),
+            Row(counted, row("", 0, **items).attributes, 1.0, (500, 0, 0)),
+        ],
+        n_plus_one.REPEATED: [
+            row(n_plus_one.REPEATED, repeated - 1, **orders, db__query__text="SELECT ? FROM items"),
+            row(n_plus_one.REPEATED, 1, **orders, db__query__text="SELECT ? FROM notes"),
+            row(n_plus_one.REPEATED, 1, **items, db__query__text="SELECT ? FROM stock"),
+        ],
+    }
 
 
 SYNC: Final = Server("sync", 4, 1, 30.0)

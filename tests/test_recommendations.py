@@ -8,6 +8,7 @@ import pytest
 
 from otelmon.metrics.overflow import Overflow
 from otelmon.recommendations.catalogue import RULES
+from otelmon.recommendations.connection_budget import LIMIT
 from otelmon.recommendations.evidence import Client
 from otelmon.recommendations.verdict import PASS
 from otelmon.settings import Settings
@@ -21,8 +22,10 @@ from tests.evidences import (
     grown,
     points,
     pool,
+    repeating,
     requests,
     route,
+    row,
     rule,
     window,
 )
@@ -270,6 +273,35 @@ CASES: Final = [
     ),
     Case("R014", "pass", {"workers": 4, "measured": pool(used=0, most=25)}),
     Case("R014", "not_applicable", {"workers": 4}),
+    Case(
+        "R014",
+        "recommend",
+        {"workers": 4, "measured": {**pool(used=0, most=25), LIMIT: [row(LIMIT, 97)]}},
+        "(4 workers x 25), and the server allows 97. Consider: DB_POOL_SIZE=8, DB_MAX_OVERFLOW=16",
+    ),
+    Case(
+        "R014",
+        "pass",
+        {"workers": 4, "measured": {**pool(used=0, most=30), LIMIT: [row(LIMIT, 120)]}},
+    ),
+    Case(
+        "R015",
+        "recommend",
+        {"measured": repeating(requests=40, repeated=20), "counts": {"n_plus_one": 5}},
+        "GET /orders runs one statement 10 times or more in 50% of its requests (SELECT ? FROM items).",
+    ),
+    # Repaired: nobody did so in the last 15 minutes.
+    Case(
+        "R015",
+        "pass",
+        {"measured": repeating(requests=40, repeated=20), "counts": {"n_plus_one": 4}},
+    ),
+    Case(
+        "R015",
+        "pass",
+        {"measured": repeating(requests=500, repeated=20), "counts": {"n_plus_one": 9}},
+    ),
+    Case("R015", "not_applicable", {"counts": {"n_plus_one": 9}}),
     Case(
         "R016",
         "recommend",

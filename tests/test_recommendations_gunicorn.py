@@ -29,6 +29,7 @@ ROUND: Final = (
     *["/cache"] * 6,
     *["/user"] * 4,
     *["/checkout"] * 2,
+    "/orders",
     *["/report"] * 2,
 )
 FAULTS: Final = {
@@ -41,6 +42,7 @@ FAULTS: Final = {
     "OTM-R010": "too-many-workers",
     "OTM-R013": "pool-exhausted",
     "OTM-R014": "connection-budget",
+    "OTM-R015": "n-plus-one",
     "OTM-R016": "cache-misses",
     "OTM-R021": "unmatched-routes",
     "OTM-R022": "client-errors",
@@ -103,6 +105,8 @@ def _healthy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gunicorn]:
         "ALERT_CPU_THRESHOLD": "off",
         "ALERT_MEMORY_THRESHOLD": "100",
         "ALERT_DISK_THRESHOLD": "100",
+        # Nobody writes to it, so it does not look as if it were full soon.
+        "DISK_PATH": "/dev",
         "ALERT_RESPONSE_TIME_THRESHOLD": "2000",
     }
     with Gunicorn(tmp_path_factory.mktemp("healthy"), app=APP, workers=2, env=env) as server:
@@ -151,6 +155,10 @@ def test_faults_are_named_with_their_numbers(faulty: Gunicorn) -> None:
     assert found["OTM-R004"]["evidence"]["bytes_per_hour"] > 20_000_000
     assert "1 of 1 in use" in messages["pool-exhausted"]
     assert "(8 workers x 20)" in messages["connection-budget"]
+    assert messages["n-plus-one"].startswith(
+        "GET /orders runs one statement 10 times or more in 100%"
+    )
+    assert "SELECT" in found["OTM-R015"]["evidence"]["statement"]
     assert messages["cache-misses"].startswith("Low cache hit rate (0.0%).")
     assert "mostly 404 of GET {unmatched}" in messages["client-errors"]
     assert "host_network" in messages["monitoring"]

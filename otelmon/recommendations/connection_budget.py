@@ -20,32 +20,45 @@ if TYPE_CHECKING:
     from otelmon.recommendations.evidence import Evidence
 
 
+LIMIT: Final = "otelmon.db.server.connection.limit"
+"""What a server answered, without what it keeps for its administrator"""
 # PostgreSQL's max_connections unless it is set.
 _ALLOWED: Final = 100
 
 
 def judge(evidence: Evidence) -> Verdict:
-    """Compare the connections that all workers' pools may have with the 100 PostgreSQL allows."""
+    """Compare the connections that all workers' pools may have with what the server allows.
+
+    Where it has not told, with the 100 of PostgreSQL.
+    """
     limits = [each.value for each in evidence.measured.get(MAX, ()) if each.value > 0]
     if not limits:
         return not_applicable("No pool of connections with a limit is observed.")
     each = max(limits)
     workers = max(1, evidence.workers)
     possible = workers * each
-    if possible <= _ALLOWED:
+    told = [each.value for each in evidence.measured.get(LIMIT, ()) if each.value > 0]
+    allowed = min(told, default=_ALLOWED)
+    if possible <= allowed:
         return PASS
-    size = max(1, int(_ALLOWED / workers / 3))
+    size = max(1, int(allowed / workers / 3))
+    by = (
+        f"the server allows {allowed:.0f}"
+        if told
+        else f"PostgreSQL allows {_ALLOWED} unless told otherwise"
+    )
     present = database(evidence)
     return recommend(
         Finding(
             message=f"Up to {possible:.0f} database connections are possible ({workers} workers x "
-            f"{each:.0f}), and PostgreSQL allows {_ALLOWED} unless told otherwise. Consider: "
+            f"{each:.0f}), and {by}. Consider: "
             f"DB_POOL_SIZE={size}, DB_MAX_OVERFLOW={2 * size}, or a pooler.",
             evidence={
                 "possible": possible,
                 "workers": workers,
                 "per_worker": each,
-                "allowed": _ALLOWED,
+                "allowed": allowed,
+                "server_told": bool(told),
             },
             actions=(
                 Action(

@@ -12,7 +12,7 @@ from otelmon.metrics import rows, windows
 from otelmon.metrics.figures import ERROR_TYPE
 from otelmon.metrics.rows import Row
 from otelmon.metrics.snapshots import METHOD, ROUTE
-from otelmon.recommendations import cache_misses, pool_exhausted
+from otelmon.recommendations import cache_misses, connection_budget, n_plus_one, pool_exhausted
 from otelmon.recommendations.diary import Entry
 from otelmon.recommendations.evidence import WINDOW_SECONDS, Client, Route
 from otelmon.recommendations.unmatched_routes import UNMATCHED
@@ -35,6 +35,9 @@ _NAMES: Final = frozenset(
         pool_exhausted.TIMEOUTS,
         pool_exhausted.WAIT,
         cache_misses.OPERATIONS,
+        connection_budget.LIMIT,
+        n_plus_one.QUERIES,
+        n_plus_one.REPEATED,
     )
 )
 _CONTAINER: Final = {
@@ -117,6 +120,7 @@ def entry(
             if dict(row.attributes).get("result") == result
         ]
         counts["cache_hits" if result == "hit" else "cache_misses"] = sum(looked_up)
+    counts["n_plus_one"] = sum(row.value for row in known.get(n_plus_one.REPEATED, ()))
     counts["pool_timeouts"] = sum(row.value for row in known.get(pool_exhausted.TIMEOUTS, ()))
     return Entry(
         reading.monotonic,

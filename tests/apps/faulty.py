@@ -18,6 +18,7 @@ import psutil
 psutil.cpu_count = lambda logical=True: 1
 
 from opentelemetry import metrics  # noqa: E402 - see above
+from sqlalchemy import StaticPool, create_engine, text  # noqa: E402
 
 from otelmon import DiskCheck, add_check, monitor, set_route  # noqa: E402
 from otelmon.instruments.cgroup import Cgroups  # noqa: E402
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _ENVIRON: Final = os.environ  # noqa: TID251 - a test's own
 HEALTHY: Final = bool(_ENVIRON.get("HEALTHY"))
 _LEAK: Final = 2_000_000
+_SECONDS: Final = {"report": 0.2, "tail": 2.5}
 
 evidence.PATIENCE_SECONDS = 1.0
 if container := _ENVIRON.get("CONTAINER"):
@@ -58,6 +60,7 @@ _most: Final = _meter.create_up_down_counter("db.client.connection.max", unit="{
 _looked_up: Final = _meter.create_counter("otelmon.cache.operations", unit="{operation}")
 _seen: Final = _meter.create_counter("shop.seen")
 _pooled = False
+_database: Final = create_engine("sqlite://", poolclass=StaticPool)
 
 
 def _pools() -> None:
@@ -72,6 +75,13 @@ def _pools() -> None:
         _used.add(used, {**pool, "db.client.connection.state": "used"})
 
 
+def _list_orders() -> None:
+    """Ask for the items of twelve orders at once, or of each by itself."""
+    with _database.connect() as connection:
+        for order in range(1 if HEALTHY else 12):
+            connection.execute(text("SELECT :id AS item"), {"id": order})
+
+
 def _slow(seconds: float) -> None:
     threading.Event().wait(0.0 if HEALTHY else seconds)
 
@@ -79,10 +89,10 @@ def _slow(seconds: float) -> None:
 def _work(name: str) -> str:
     """Do what a path stands for; return the status."""
     global _users  # noqa: PLW0603 - it counts
-    if name == "report":
-        _slow(0.2)
-    elif name == "tail":
-        _slow(2.5)
+    if name == "orders":
+        _list_orders()
+    elif name in _SECONDS:
+        _slow(_SECONDS[name])
     elif name == "leak" and not HEALTHY:
         _held.append(b"x" * _LEAK)
     elif name == "cache":
