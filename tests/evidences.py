@@ -98,7 +98,6 @@ def repeating(*, requests: int, repeated: int) -> dict[str, list[Row]]:
 
 
 SYNC: Final = Server("sync", 4, 1, 30.0)
-CACHE: Final = {"otelmon.cache.operations": [row("otelmon.cache.operations", 1, result="hit")]}
 LIMITED: Final = {"container_cpu_limit": 0.5, "container_memory_limit": 512_000_000}
 OFF: Final = Settings(
     alert_cpu_threshold="off",

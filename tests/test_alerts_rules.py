@@ -15,6 +15,8 @@ from otelmon.alerts import measures, registry
 from otelmon.alerts.built_in import IDS, built_in
 from otelmon.alerts.moment import Growing, Measured
 from otelmon.alerts.reading import figure, judged, theil_sen
+from otelmon.instruments.lookups import OPERATIONS, RESULT
+from otelmon.instruments.observing import SCOPE
 from otelmon.ledger.instrument import Instrument, Scope
 from otelmon.metrics.past import Span
 from otelmon.metrics.snapshots import Snapshot, Tally
@@ -228,15 +230,15 @@ def test_hits_are_counted_over_the_window() -> None:
     """What was hit before the window does not count, and too few look-ups are no data."""
     counts, cache = Counts(), by_id()["cache"]
     alarm = Alarm(cache)
-    looked_up = Instrument("otelmon.cache.operations", "counter", "", "", (), 1.0, SHOP)
+    looked_up = Instrument(OPERATIONS, "counter", "", "", (), 1.0, Scope(SCOPE))
     for hits, misses in ((0, 0), (1000, 0), (20, 20), (10, 40)):
-        counts.add(looked_up, hits, result="hit")
-        counts.add(looked_up, misses, result="miss")
+        counts.add(looked_up, hits, **{RESULT: "hit"})
+        counts.add(looked_up, misses, **{RESULT: "miss"})
         alarm.see(measures.cache(moment(counts.read())))
     assert alarm.state.value == 1030 / 1090
     alarm.monotonic += 300 * SECOND
-    counts.add(looked_up, 10, result="hit")
-    counts.add(looked_up, 90, result="miss")
+    counts.add(looked_up, 10, **{RESULT: "hit"})
+    counts.add(looked_up, 90, **{RESULT: "miss"})
     alarm.see(measures.cache(moment(counts.read())))
 
     assert alarm.state.value == 0.1

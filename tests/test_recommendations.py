@@ -13,7 +13,6 @@ from otelmon.recommendations.evidence import Client
 from otelmon.recommendations.verdict import PASS
 from otelmon.settings import Settings
 from tests.evidences import (
-    CACHE,
     LIMITED,
     OFF,
     SYNC,
@@ -305,17 +304,17 @@ CASES: Final = [
     Case(
         "R016",
         "recommend",
-        {"measured": CACHE, "counts": {"cache_hits": 451, "cache_misses": 549}},
+        {"counts": {"cache_hits": 451, "cache_misses": 549}},
         "Low cache hit rate (45.1%). Consider: increasing cache TTL, warming cache, or expanding "
         "cache coverage.",
     ),
-    Case("R016", "pass", {"measured": CACHE, "counts": {"cache_hits": 70, "cache_misses": 30}}),
-    Case("R016", "insufficient_data", {"measured": CACHE, "counts": {"cache_misses": 99}}),
-    Case("R016", "not_applicable", {"counts": {"cache_misses": 999}}),
+    Case("R016", "pass", {"counts": {"cache_hits": 70, "cache_misses": 30}}),
+    Case("R016", "insufficient_data", {"counts": {"cache_hits": 0, "cache_misses": 99}}),
+    Case("R016", "not_applicable", {}),
     Case(
         "R016",
         "not_applicable",
-        {"settings": OFF, "measured": CACHE, "counts": {"cache_misses": 999}},
+        {"settings": OFF, "counts": {"cache_hits": 0, "cache_misses": 999}},
     ),
     # -- otelmon and its settings
     Case("R023", "recommend", {"faults": {"history": 3}}, "these failed: history (3 times)."),

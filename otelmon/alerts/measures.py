@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from otelmon.alerts.moment import Growing, Measured
-from otelmon.metrics import rows
+from otelmon.metrics import caches
 
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ _POOL_COUNT: Final = "db.client.connection.count"
 _POOL_MAX: Final = "db.client.connection.max"
 _POOL_NAME: Final = "db.client.connection.pool.name"
 _POOL_STATE: Final = "db.client.connection.state"
-_CACHE: Final = "otelmon.cache.operations"
 
 
 def cpu(moment: Moment) -> Figure:
@@ -71,14 +70,9 @@ def _tally(moment: Moment, seconds: int) -> Tally | None:
 
 def cache(moment: Moment) -> Figure:
     """Return hits and look-ups since the ledger was made; what they come to is their growth."""
-    totals = {"hit": 0.0, "miss": 0.0}
-    known = False
-    for row in rows.of_ledger(moment.reading, name=_CACHE):
-        result = dict(row.attributes).get("result")
-        if result in totals:
-            known = True
-            totals[str(result)] += row.value
-    return Growing(totals["hit"], sum(totals.values()), known=known)
+    found = caches.looked_up(moment.reading)
+    known = caches.is_observed(moment.reading)
+    return Growing(found.hits, found.hits + found.misses, known=known)
 
 
 def gap(moment: Moment) -> Figure:

@@ -62,6 +62,11 @@ def looked_up(reading: Reading) -> LookedUp:
     return LookedUp(counts[HIT], counts[MISS])
 
 
+def is_observed(reading: Reading) -> bool:
+    """Tell whether there is a cache."""
+    return any(True for _ in _named(reading, OPERATIONS))
+
+
 def connections(reading: Reading | None) -> int | None:
     """Return how many connections to Redis are in use; None where no pool was seen."""
     found = [value for _, state, value in _connections(reading) if state == USED]

@@ -21,15 +21,13 @@ if TYPE_CHECKING:
     from otelmon.recommendations.evidence import Evidence
 
 
-OPERATIONS: Final = "otelmon.cache.operations"
-"""The counter of look-ups, by `result`: hit or miss"""
 _LOOK_UPS: Final = 100
 
 
 def judge(evidence: Evidence) -> Verdict:
     """Compare hits by look-ups of 15 minutes with ALERT_CACHE_HIT_RATE_THRESHOLD."""
     limit = evidence.settings.alert_levels()["cache"].warning
-    if limit is None or not evidence.measured.get(OPERATIONS):
+    if limit is None or "cache_hits" not in evidence.counts:
         return not_applicable("No cache is observed, or ALERT_CACHE_HIT_RATE_THRESHOLD is off.")
     hits, misses = evidence.counts.get("cache_hits", 0), evidence.counts.get("cache_misses", 0)
     look_ups = hits + misses

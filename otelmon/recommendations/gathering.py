@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from otelmon.ledger.reader import of_instrument
 from otelmon.ledger.requests import DURATION
-from otelmon.metrics import rows, windows
+from otelmon.metrics import caches, rows, windows
 from otelmon.metrics.figures import ERROR_TYPE
 from otelmon.metrics.rows import Row
 from otelmon.metrics.snapshots import METHOD, ROUTE
-from otelmon.recommendations import cache_misses, connection_budget, n_plus_one, pool_exhausted
+from otelmon.recommendations import connection_budget, n_plus_one, pool_exhausted
 from otelmon.recommendations.diary import Entry
 from otelmon.recommendations.evidence import WINDOW_SECONDS, Client, Route
 from otelmon.recommendations.unmatched_routes import UNMATCHED
@@ -34,7 +34,6 @@ _NAMES: Final = frozenset(
         pool_exhausted.MAX,
         pool_exhausted.TIMEOUTS,
         pool_exhausted.WAIT,
-        cache_misses.OPERATIONS,
         connection_budget.LIMIT,
         n_plus_one.QUERIES,
         n_plus_one.REPEATED,
@@ -113,13 +112,9 @@ def entry(
         "unmatched": requests.unmatched,
         **{name: published.host.get(field) for name, field in _CONTAINER.items()},
     }
-    for result in ("hit", "miss"):
-        looked_up = [
-            row.value
-            for row in known.get(cache_misses.OPERATIONS, ())
-            if dict(row.attributes).get("result") == result
-        ]
-        counts["cache_hits" if result == "hit" else "cache_misses"] = sum(looked_up)
+    if caches.is_observed(reading):
+        looked_up = caches.looked_up(reading)
+        counts["cache_hits"], counts["cache_misses"] = looked_up.hits, looked_up.misses
     counts["n_plus_one"] = sum(row.value for row in known.get(n_plus_one.REPEATED, ()))
     counts["pool_timeouts"] = sum(row.value for row in known.get(pool_exhausted.TIMEOUTS, ()))
     return Entry(

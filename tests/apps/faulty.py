@@ -20,7 +20,7 @@ psutil.cpu_count = lambda logical=True: 1
 from opentelemetry import metrics  # noqa: E402 - see above
 from sqlalchemy import StaticPool, create_engine, text  # noqa: E402
 
-from otelmon import DiskCheck, add_check, monitor, set_route  # noqa: E402
+from otelmon import DiskCheck, add_check, cache_hit, cache_miss, monitor, set_route  # noqa: E402
 from otelmon.instruments.cgroup import Cgroups  # noqa: E402
 from otelmon.metrics import host  # noqa: E402
 from otelmon.recommendations import evidence  # noqa: E402
@@ -57,7 +57,6 @@ _users = 0
 _meter: Final = metrics.get_meter("shop")
 _used: Final = _meter.create_up_down_counter("db.client.connection.count", unit="{connection}")
 _most: Final = _meter.create_up_down_counter("db.client.connection.max", unit="{connection}")
-_looked_up: Final = _meter.create_counter("otelmon.cache.operations", unit="{operation}")
 _seen: Final = _meter.create_counter("shop.seen")
 _pooled = False
 _database: Final = create_engine("sqlite://", poolclass=StaticPool)
@@ -96,7 +95,7 @@ def _work(name: str) -> str:
     elif name == "leak" and not HEALTHY:
         _held.append(b"x" * _LEAK)
     elif name == "cache":
-        _looked_up.add(1, {"result": "hit" if HEALTHY else "miss"})
+        (cache_hit if HEALTHY else cache_miss)("pages")
     elif name == "user":
         _users += not HEALTHY
         _seen.add(1, {"user": _users})
