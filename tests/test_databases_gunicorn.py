@@ -62,6 +62,11 @@ def shop(
         "DATABASE_URL": postgres.url("shop"),
         "ENGINE_OPTIONS": json.dumps(pool),
         "MONITORING_INTERVAL": "1",
+        "ALERT_FOR_SECONDS": "0",
+        "ALERT_RESOLVE_SECONDS": "0",
+        # They are about the same fault, and look back over a minute.
+        "ALERT_ERROR_RATE_THRESHOLD": "off",
+        "ALERT_RESPONSE_TIME_THRESHOLD": "off",
     }
     app = "tests.apps.flask_database:observed()"
     args = ("--threads", "8") if kind == "gthread" else ()
@@ -184,6 +189,7 @@ def test_an_exhausted_pool_is_told_and_recovers(postgres: Postgres, served: Guni
             assert page["app_database_connections"] == its["used"]
             assert until(lambda: pool(server)["timeouts"] == 20 - its["used"], 60)
             assert pool(server)["pending"] == 0
+            assert until(lambda: health(server) == ("degraded", 1)), server.log
             lock.execute("SELECT pg_advisory_unlock(1)")
             statuses = sorted(each.result().status for each in asked)
         assert statuses == [200] * its["used"] + [500] * (20 - its["used"])
@@ -192,6 +198,13 @@ def test_an_exhausted_pool_is_told_and_recovers(postgres: Postgres, served: Guni
         assert timeouts == 20 - its["used"]
         assert ask_all(server, "/orders/1") == [200]
         assert until(lambda: pool(server)["used"] == 0, 30)
+        assert until(lambda: health(server) == ("healthy", 0)), server.log
+
+
+def health(server: Gunicorn) -> tuple[str, int]:
+    """Return the status that `/health` tells, and how many alerts are critical."""
+    found = server.get("/health").json()
+    return found["status"], found["monitoring"]["alerts"]["critical"]
 
 
 @contextlib.contextmanager
