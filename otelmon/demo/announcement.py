@@ -19,6 +19,7 @@ _PAGES = {
     "/health": "the state in short",
     "/api/metrics": "all figures of the system and the application",
     "/api/metrics/health": "state, alerts, figures",
+    "/api/metrics/alerts": "all alerts, and how they stand",
     "/api/metrics/recommendations": "what to do about them",
     "/api/metrics/history": "the last hour, in steps of ten seconds",
 }

@@ -58,6 +58,7 @@ _INDEX = """<!doctype html>
 <li><a href="health">health</a>: in short
 <li><a href="api/metrics">api/metrics</a>: system, application and database
 <li><a href="api/metrics/health">api/metrics/health</a>: with the alerts
+<li><a href="api/metrics/alerts">api/metrics/alerts</a>: all alerts, and how they stand
 <li><a href="api/metrics/recommendations">api/metrics/recommendations</a>: what to do
 <li><a href="metrics">metrics</a>: for Prometheus, where ENABLE_PROMETHEUS is true
 </ul>
