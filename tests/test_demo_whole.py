@@ -38,7 +38,9 @@ PAGES: Final = [
     "/health",
     "/api/metrics",
     "/api/metrics/health",
+    "/api/metrics/alerts",
     "/api/metrics/recommendations",
+    "/api/metrics/history",
     "/metrics",
 ]
 ENDS: Final[dict[str, Callable[[Demo], None]]] = {
@@ -143,9 +145,9 @@ def _requests(prometheus: Prometheus) -> float:
     return prometheus.number('sum(rate(app_requests_total{job="shop"}[10s]))') or 0.0
 
 
-def _ends_well(demo: Demo, how: str, *, processes: int = 7) -> None:
+def _ends_well(demo: Demo, how: str, *, processes: int = 8) -> None:
     """End it, and see that no process, port or file is left, and that it says nothing wrong."""
-    # The command, gunicorn, its workers, and the visitors.
+    # The command, gunicorn, its workers, the cache's server, and the visitors.
     family = demo.family()
     assert len(family) == processes
     ENDS[how](demo)
@@ -193,7 +195,7 @@ def test_a_metrics_port_in_use_is_told_and_no_more(tmp_path: Path) -> None:
             assert f"Port {port} is taken: set PROMETHEUS_PORT" in demo.said
             assert demo.addresses() == [(demo.port, path) for path in PAGES]
             assert {_status(*address) for address in demo.addresses()} == {200}
-            _ends_well(demo, "terminal closed", processes=3)
+            _ends_well(demo, "terminal closed", processes=4)
 
 
 def test_the_seed_block_configures_it(tmp_path: Path) -> None:
@@ -217,7 +219,7 @@ def test_the_seed_block_configures_it(tmp_path: Path) -> None:
 
         # They grow to the block's 10 s; by the environment alone all would be 1 s.
         assert until(lambda: pause() > 3, 60, every=0.1), samples
-        _ends_well(demo, "SIGINT", processes=4)
+        _ends_well(demo, "SIGINT", processes=5)
 
 
 def _sampled(demo: Demo) -> datetime:

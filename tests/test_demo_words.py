@@ -98,7 +98,9 @@ def test_the_addresses_are_told() -> None:
         "http://shop/health",
         "http://shop/api/metrics",
         "http://shop/api/metrics/health",
+        "http://shop/api/metrics/alerts",
         "http://shop/api/metrics/recommendations",
+        "http://shop/api/metrics/history",
         "http://shop/metrics",
         "http://127.0.0.1:9090/metrics",
     ]
