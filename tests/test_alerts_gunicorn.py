@@ -125,7 +125,8 @@ def test_an_alert_of_the_applications_own_is_everywhere(
 
 def assert_is_shown(server: Gunicorn) -> None:
     """Check the answers of a server whose level is 11."""
-    (shown,) = server.get("/api/metrics").json()["alerts"]
+    alerts = server.get("/api/metrics").json()["alerts"]
+    (shown,) = (each for each in alerts if each["id"] == "level")
     assert shown["message"] == "The level is 11 m (warning above 10 m)."
     assert shown["labels"]["service"] == "shop"
     assert shown["labels"]["instance"].endswith(f":{server.port}")

@@ -105,6 +105,7 @@ def test_commands_of_all_workers_are_those_of_commandstats(
     """Of every command the workers together have counted as many as the server."""
     store.reset()
     before = commands(flask)
+    asked = sum(counted(flask, "queries"))
     visit(flask, *(f"/raw/k{number % 3}" for number in range(40)))
     visit(flask, *(f"/query/q{number % 3}" for number in range(40)))
     beside = ("HELLO", "CLIENT", "MULTI", "EXEC", "PING", "INFO", "CONFIG", "FLUSHALL", "SELECT")
@@ -119,7 +120,7 @@ def test_commands_of_all_workers_are_those_of_commandstats(
     assert difference()["EVAL"] == told["EVAL"] >= 3
     assert difference()["GET"] == 40
     assert counted(flask, "redis")[1] >= 40
-    assert sum(counted(flask, "queries")) == 40
+    assert sum(counted(flask, "queries")) - asked == 40
 
 
 def others(control: redis.Redis) -> int:
@@ -168,6 +169,7 @@ def test_the_hit_rate_is_that_of_all_look_ups(flask: Gunicorn, store: RedisServe
         return bool(now["application"]["cache_hit_rate"] == round(hits / (hits + misses), 3))
 
     assert until(rate, SECONDS), shown(flask)
+    assert until(lambda: shown(flask)["application"]["redis_connections"] == 0, SECONDS)
     found = samples(flask.ops("/metrics", timeout=SECONDS).text)
     each = shown(flask)["caches"].values()
     assert found["app_cache_hits_total"] == sum(row["hits"] for row in each)

@@ -126,7 +126,9 @@ class Runtime:
             source.forget()
 
     def close(self) -> None:
-        """Leave the process as it was."""
+        """Leave the process as it was; what was counted stays known, should it serve again."""
+        # The pen holds the ledger's memory.
+        self._pen, self._series = None, {}
         for source in self._sources:
             source.close()
 

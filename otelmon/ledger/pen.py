@@ -45,7 +45,7 @@ class Pen:
     Hot paths store into `counts` themselves, each lane by its own statement of that form.
     """
 
-    __slots__ = ("counts", "head", "live", "lock", "number", "sums", "values")
+    __slots__ = ("__weakref__", "counts", "head", "live", "lock", "number", "sums", "values")
 
     sums: memoryview[float]
     values: memoryview[float]

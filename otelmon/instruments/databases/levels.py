@@ -7,12 +7,15 @@ collection in the middle of one, cross; what is said whole is right again at the
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Final
 
 from otelmon.ledger.instrument import OVERFLOW, Instrument, Scope
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from otelmon.ledger.instrument import Attributes
     from otelmon.ledger.ledger import Ledger
     from otelmon.ledger.pen import Pen
@@ -45,6 +48,10 @@ OVERFLOWING: Final = _level(
 )
 
 
+def _nothing() -> None:
+    """Be a reference to nothing."""
+
+
 class Level:
     """One series of this process."""
 
@@ -55,30 +62,34 @@ class Level:
         self._ledger = ledger
         self._instrument = instrument
         self._attributes: Attributes = tuple(sorted(attributes.items()))
-        self._pen: Pen | None = None
+        # Weak, as a pen holds the ledger's memory: a closed monitor is to leave none behind.
+        self._pen: Callable[[], Pen | None] = _nothing
         self._lane = 0
         self._said: int | None = None
 
     def say(self, figure: int | None) -> None:
         """Say this process's figure; None where it has none any more."""
         pen = self._ledger.pen
-        if figure == self._said and pen is self._pen:
+        here = pen is not None and pen is self._pen()
+        if here and figure == self._said:
             return
-        if pen is None or pen is not self._pen:
-            if figure is None or not self._place():
+        if not here:
+            if figure is None:
                 return
-            pen = self._pen
-        assert pen is not None
+            pen = self._place()
+        if pen is None:
+            return
         # The second lane tells that the first one is in use; both are zero again with the process.
         pen.values[self._lane] = figure or 0.0
         pen.values[self._lane + 1] = 0.0 if figure is None else 1.0
         self._said = figure
 
-    def _place(self) -> bool:
+    def _place(self) -> Pen | None:
         """Find its lanes where this process records now; if there are none, it is said next time."""
         hold = self._ledger.holding()
         series = hold.series(self._instrument, self._attributes)
         if series is None or series.attributes == OVERFLOW:
-            return False
-        self._pen, self._lane = hold.pen, series.base
-        return True
+            return None
+        pen = hold.pen
+        self._pen, self._lane = _nothing if pen is None else weakref.ref(pen), series.base
+        return pen

@@ -23,6 +23,7 @@ from otelmon import faults
 from otelmon.instruments.databases import tracing
 from otelmon.instruments.databases.names import pool_name
 from otelmon.instruments.databases.pools import Counted, Named
+from otelmon.instruments.observing import turns
 
 
 if TYPE_CHECKING:
@@ -156,12 +157,21 @@ class Hooks:
             pool = engine.pool
             found: Watched | None = pool.__dict__.get(_WATCHED)
             if found is None or found.named.of is not instruments:
-                found = Watched(pool, instruments.named(pool_name(engine)), engine)
-                pool.__dict__[_WATCHED] = found
+                found = self._watch(pool, engine, instruments)
         except Exception as error:  # noqa: BLE001 - the application gets its connection all the same
             faults.report("database_pool", error)
             return None
         return found
+
+    def _watch(self, pool: Any, engine: Any, instruments: Instruments) -> Watched:  # noqa: ANN401 - as above
+        # Threads that come first at once must not each have their own: what one of them takes
+        # would come back to another one's count.
+        with turns.lock:
+            found: Watched | None = pool.__dict__.get(_WATCHED)
+            if found is None or found.named.of is not instruments:
+                found = Watched(pool, instruments.named(pool_name(engine)), engine)
+                pool.__dict__[_WATCHED] = found
+            return found
 
     def _claim(self, engine: Any, watched: Watched) -> int:  # noqa: ANN401 - as above
         try:

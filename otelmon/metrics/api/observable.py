@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import weakref
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from otelmon.threads import Errand
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from opentelemetry.metrics import CallbackT, Observation
 
@@ -132,26 +133,31 @@ def _read(answer: Iterable[Observation], failures: list[Exception]) -> Iterator[
             failures.append(error)
 
 
+def _nothing() -> None:
+    """Be a reference to nothing."""
+
+
 class Outlet:
     """One stream of an observable instrument, and what this process last recorded to it."""
 
     def __init__(self, stream: Stream) -> None:
         """Have recorded nothing."""
         self._instrument, self._keep = stream
-        self._pen: Pen | None = None
+        # Weak, as a pen holds the ledger's memory: a closed monitor is to leave none behind.
+        self._pen: Callable[[], Pen | None] = _nothing
         self._said: dict[Series, float] = {}
 
     def forget(self) -> None:
         """Be as new in a forked child."""
-        self._pen, self._said = None, {}
+        self._pen, self._said = _nothing, {}
 
     def record(self, hold: Hold, said: Sequence[Said]) -> None:
         """Record what the callbacks say now, and take back what they say no longer."""
         pen = hold.pen
         assert pen is not None
-        if pen is not self._pen:
+        if pen is not self._pen():
             # Other memory has other lanes; what was counted has been moved there.
-            self._pen, self._said = pen, _moved(self._said, hold)
+            self._pen, self._said = weakref.ref(pen), _moved(self._said, hold)
         now = self._together(hold, said)
         with pen.lock:
             for series, value in now.items():
