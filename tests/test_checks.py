@@ -162,7 +162,7 @@ def test_a_check_that_raises_or_says_no_is_down(
     asked: Asked, fn: Callable[[], object], error: str
 ) -> None:
     """What is told of it is the error's class, never its message."""
-    asked.add("db", fn)
+    asked.add("db", fn, timeout=30)
 
     assert asked.becomes("db", "down").error == error
 
@@ -173,7 +173,7 @@ def test_a_check_that_ends_its_thread_is_down(asked: Asked) -> None:
     def leave() -> None:
         raise SystemExit
 
-    asked.add("db", leave)
+    asked.add("db", leave, timeout=30)
 
     assert asked.becomes("db", "down").error == "SystemExit"
 

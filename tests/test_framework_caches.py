@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from cachelib import FileSystemCache, RedisCache, SimpleCache
-from django.conf import settings
 from django.core.cache import caches as django_caches
 from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.locmem import LocMemCache
@@ -18,6 +17,7 @@ from otelmon import faults
 from otelmon.instruments.caches import CACHES
 from otelmon.instruments.lookups import NAME, OPERATIONS, RESULT
 from otelmon.instruments.redis_commands import DURATION, OPERATION
+from tests.apps import django_shop
 from tests.counting import Counting, counting
 from tests.redis_server import RedisServer
 
@@ -58,8 +58,8 @@ def _server(tmp_path_factory: Any) -> Iterator[RedisServer]:  # noqa: ANN401 - p
             },
             "own": {"BACKEND": f"{__name__}.Own", "LOCATION": "own"},
         }
-        if not settings.configured:
-            settings.configure()
+        # Django can be set up once in a process, and other tests want its pages.
+        django_shop.create_app()
         before = django_caches.settings
         django_caches.settings = known
         yield server

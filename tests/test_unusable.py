@@ -118,12 +118,12 @@ def test_a_directory_that_cannot_be_used_is_said_and_harms_nobody(
 @pytest.mark.parametrize("worker_class", ["sync", "gevent"])
 @pytest.mark.parametrize(
     ("pages", "some_share", "some_do_not"),
-    [(1, False, True), (8, False, True), (32, True, True), (64, True, True), (96, True, False)],
+    [(1, False, True), (8, False, True), (32, True, True), (64, True, True), (160, True, False)],
 )
 def test_a_file_system_of_any_size_harms_nobody(
     tmp_path: Path, worker_class: str, pages: int, *, some_share: bool, some_do_not: bool
 ) -> None:
-    """With 4 kB to 384 kB for the ledger no worker dies, and what is not shared is said."""
+    """With 4 kB to 640 kB for the ledger no worker dies, and what is not shared is said."""
     with (
         mounted(tmp_path / "small", pages=pages) as place,
         Gunicorn(tmp_path, worker_class=worker_class, env={"OTELMON_DIR": str(place)}) as server,
