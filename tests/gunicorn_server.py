@@ -270,8 +270,15 @@ class Gunicorn:
 
     def follow(self, old: psutil.Process, workers: Container[psutil.Process] = ()) -> None:
         """End the *old* arbiter once its successor has workers; these are the old one's *workers*."""
-        assert until(lambda: self._successor(old, workers) is not None, 20), self.log
-        self._arbiter = self._successor(old, workers)
+        found: list[psutil.Process] = []
+
+        def has_one() -> bool:
+            # Kept as it was found: a moment later a worker may be gone again.
+            found.extend(filter(None, [self._successor(old, workers)]))
+            return bool(found)
+
+        assert until(has_one), self.log
+        self._arbiter = found[0]
         promotions = self.log.count(_PROMOTED)
         old.send_signal(signal.SIGQUIT)
         assert self._process is not None

@@ -27,10 +27,10 @@ _LOOK_UPS: Final = 100
 def judge(evidence: Evidence) -> Verdict:
     """Compare hits by look-ups of 15 minutes with ALERT_CACHE_HIT_RATE_THRESHOLD."""
     limit = evidence.settings.alert_levels()["cache"].warning
-    if limit is None or "cache_hits" not in evidence.counts:
-        return not_applicable("No cache is observed, or ALERT_CACHE_HIT_RATE_THRESHOLD is off.")
     hits, misses = evidence.counts.get("cache_hits", 0), evidence.counts.get("cache_misses", 0)
     look_ups = hits + misses
+    if limit is None or not look_ups:
+        return not_applicable("No cache is observed, or ALERT_CACHE_HIT_RATE_THRESHOLD is off.")
     if look_ups < _LOOK_UPS:
         return insufficient(f"{look_ups:.0f} look-ups were counted; {_LOOK_UPS} are needed.")
     rate = hits / look_ups

@@ -112,9 +112,8 @@ def entry(
         "unmatched": requests.unmatched,
         **{name: published.host.get(field) for name, field in _CONTAINER.items()},
     }
-    if caches.is_observed(reading):
-        looked_up = caches.looked_up(reading)
-        counts["cache_hits"], counts["cache_misses"] = looked_up.hits, looked_up.misses
+    looked_up = caches.looked_up(reading)
+    counts["cache_hits"], counts["cache_misses"] = looked_up.hits, looked_up.misses
     counts["n_plus_one"] = sum(row.value for row in known.get(n_plus_one.REPEATED, ()))
     counts["pool_timeouts"] = sum(row.value for row in known.get(pool_exhausted.TIMEOUTS, ()))
     return Entry(
