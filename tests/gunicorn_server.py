@@ -274,7 +274,7 @@ class Gunicorn:
 
         def has_one() -> bool:
             # Kept as it was found: a moment later a worker may be gone again.
-            found.extend(filter(None, [self._successor(old, workers)]))
+            found.extend(self._successors(old, workers))
             return bool(found)
 
         assert until(has_one), self.log
@@ -286,16 +286,15 @@ class Gunicorn:
         # Before it has noticed that its parent is gone, it refuses a next upgrade.
         assert until(lambda: self.log.count(_PROMOTED) > promotions, 20), self.log
 
-    def _successor(
+    def _successors(
         self, old: psutil.Process, workers: Container[psutil.Process]
-    ) -> psutil.Process | None:
-        """Return the new arbiter, once it has workers of its own."""
+    ) -> Iterator[psutil.Process]:
+        """Yield the new arbiter, once it has workers of its own."""
         for child in old.children():
             with contextlib.suppress(psutil.NoSuchProcess):
                 grown = [each for each in child.children() if not is_sidecar(each)]
                 if child not in workers and len(grown) >= self._workers:
-                    return child
-        return None
+                    yield child
 
     def stop(self) -> None:
         """End it as an operator would, and by force if it does not listen."""

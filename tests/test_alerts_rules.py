@@ -14,11 +14,12 @@ from otelmon import ConfigError, OtelmonError, Rule, Settings
 from otelmon.alerts import measures, registry
 from otelmon.alerts.built_in import IDS, built_in
 from otelmon.alerts.moment import Growing, Measured
-from otelmon.alerts.reading import figure, judged, theil_sen
+from otelmon.alerts.reading import figure, judged
 from otelmon.instruments.lookups import OPERATIONS, RESULT
 from otelmon.instruments.observing import SCOPE
 from otelmon.ledger.instrument import Instrument, Scope
 from otelmon.metrics.past import Span
+from otelmon.metrics.slope import theil_sen
 from otelmon.metrics.snapshots import Snapshot, Tally
 from otelmon.settings.thresholds import ALERTS
 from tests.alarms import SECOND, Alarm, moment, rule

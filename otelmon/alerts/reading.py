@@ -10,8 +10,6 @@ from otelmon.metrics.history import SERIES
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from otelmon.alerts.moment import Figure, Moment
     from otelmon.alerts.rules import Rule
 
@@ -88,21 +86,3 @@ def _growth(memory: Memory) -> Measured | None:
     if grown <= 0:
         return None
     return Measured((part - part_before) / grown, int(grown))
-
-
-def theil_sen(points: Sequence[tuple[float, float]]) -> float | None:
-    """Return the median of the slopes of all pairs of *points*; None without two apart.
-
-    A few points that lie far off, up to 29 % of all, do not move it: P. K. Sen, Estimates of the
-    regression coefficient based on Kendall's tau, J. Am. Stat. Assoc. 63 (1968).
-    """
-    slopes = sorted(
-        (y2 - y1) / (x2 - x1)
-        for number, (x1, y1) in enumerate(points)
-        for x2, y2 in points[number + 1 :]
-        if x2 != x1
-    )
-    if not slopes:
-        return None
-    middle = len(slopes) // 2
-    return slopes[middle] if len(slopes) % 2 else (slopes[middle - 1] + slopes[middle]) / 2

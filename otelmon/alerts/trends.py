@@ -12,10 +12,10 @@ from statistics import median_low
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otelmon import faults
-from otelmon.alerts.reading import theil_sen
 from otelmon.ledger import layout, ring
 from otelmon.ledger.ring import Record
 from otelmon.metrics.history import SERIES
+from otelmon.metrics.slope import theil_sen
 
 
 if TYPE_CHECKING:

@@ -32,6 +32,10 @@ class Taken(NamedTuple):
     values: Sequence[float]
 
 
+def no_pen() -> None:
+    """Be a weak reference to no pen."""
+
+
 class Pen:
     """Writes this process's slot: whole additions only, without waiting.
 

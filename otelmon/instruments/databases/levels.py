@@ -11,6 +11,7 @@ import weakref
 from typing import TYPE_CHECKING, Final
 
 from otelmon.ledger.instrument import OVERFLOW, Instrument, Scope
+from otelmon.ledger.pen import no_pen
 
 
 if TYPE_CHECKING:
@@ -48,10 +49,6 @@ OVERFLOWING: Final = _level(
 )
 
 
-def _nothing() -> None:
-    """Be a reference to nothing."""
-
-
 class Level:
     """One series of this process."""
 
@@ -63,7 +60,7 @@ class Level:
         self._instrument = instrument
         self._attributes: Attributes = tuple(sorted(attributes.items()))
         # Weak, as a pen holds the ledger's memory: a closed monitor is to leave none behind.
-        self._pen: Callable[[], Pen | None] = _nothing
+        self._pen: Callable[[], Pen | None] = no_pen
         self._lane = 0
         self._said: int | None = None
 
@@ -91,5 +88,5 @@ class Level:
         if series is None or series.attributes == OVERFLOW:
             return None
         pen = hold.pen
-        self._pen, self._lane = _nothing if pen is None else weakref.ref(pen), series.base
+        self._pen, self._lane = no_pen if pen is None else weakref.ref(pen), series.base
         return pen

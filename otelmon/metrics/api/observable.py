@@ -13,6 +13,7 @@ from opentelemetry.metrics import CallbackOptions
 
 from otelmon import faults
 from otelmon.errors import OtelmonError
+from otelmon.ledger.pen import no_pen
 from otelmon.metrics.api import amounts
 from otelmon.metrics.api.attributes import normalised
 from otelmon.threads import Errand
@@ -133,10 +134,6 @@ def _read(answer: Iterable[Observation], failures: list[Exception]) -> Iterator[
             failures.append(error)
 
 
-def _nothing() -> None:
-    """Be a reference to nothing."""
-
-
 class Outlet:
     """One stream of an observable instrument, and what this process last recorded to it."""
 
@@ -144,12 +141,12 @@ class Outlet:
         """Have recorded nothing."""
         self._instrument, self._keep = stream
         # Weak, as a pen holds the ledger's memory: a closed monitor is to leave none behind.
-        self._pen: Callable[[], Pen | None] = _nothing
+        self._pen: Callable[[], Pen | None] = no_pen
         self._said: dict[Series, float] = {}
 
     def forget(self) -> None:
         """Be as new in a forked child."""
-        self._pen, self._said = _nothing, {}
+        self._pen, self._said = no_pen, {}
 
     def record(self, hold: Hold, said: Sequence[Said]) -> None:
         """Record what the callbacks say now, and take back what they say no longer."""
