@@ -274,11 +274,11 @@ class Gunicorn:
 
         def has_one() -> bool:
             # Kept as it was found: a moment later a worker may be gone again.
-            found.extend(self._successors(old, workers))
+            found[:] = self._successors(old, workers)
             return bool(found)
 
         assert until(has_one), self.log
-        self._arbiter = found[0]
+        (self._arbiter,) = found
         promotions = self.log.count(_PROMOTED)
         old.send_signal(signal.SIGQUIT)
         assert self._process is not None
@@ -286,9 +286,7 @@ class Gunicorn:
         # Before it has noticed that its parent is gone, it refuses a next upgrade.
         assert until(lambda: self.log.count(_PROMOTED) > promotions, 20), self.log
 
-    def _successors(
-        self, old: psutil.Process, workers: Container[psutil.Process]
-    ) -> Iterator[psutil.Process]:
+    def _successors(self, old: psutil.Process, workers: Container[psutil.Process]) -> Iterator[Any]:
         """Yield the new arbiter, once it has workers of its own."""
         for child in old.children():
             with contextlib.suppress(psutil.NoSuchProcess):
