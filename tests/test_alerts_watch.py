@@ -310,7 +310,9 @@ def test_another_keeper_goes_on_with_the_workers_memory() -> None:
 
 def test_trends_that_fail_are_not_known() -> None:
     """A system that does not tell of memory costs its trend, and one line."""
-    found = trends.Trends(lambda pids: {1: pids[1000]}).now(Segment(), Counts().read(), {}, list)
+    found = trends.Trends(lambda reading: {1: reading.lanes[10**9]}).now(
+        Segment(), Counts().read(), {}, list
+    )
 
     assert found == trends.Trend()
     assert "trends" in faults.seen()

@@ -54,7 +54,7 @@ class Trend(NamedTuple):
 class Trends:
     """Looks at the ring once a minute; for one thread of one process."""
 
-    def __init__(self, resident: Callable[[Sequence[int]], Mapping[int, int]]) -> None:
+    def __init__(self, resident: Callable[[Reading], Mapping[int, int]]) -> None:
         """Ask *resident* for the workers' memory, in bytes by their process ids."""
         self._resident = resident
         self._at: int | None = None
@@ -76,7 +76,7 @@ class Trends:
             return self._last
         self._at, self._last = now, Trend()
         try:
-            keep(segment, reading, self._resident([each.pid for each in reading.workers]))
+            keep(segment, reading, self._resident(reading))
             self._last = Trend(
                 disk_full_hours(disk_line(points()), host.get("disk_free")),
                 worker_growth(lines(segment, reading)),

@@ -23,7 +23,7 @@ from otelmon.alerts.state import Clock, ended, interrupted, step
 from otelmon.alerts.transitions import transition
 from otelmon.alerts.trends import Trends
 from otelmon.board import AlertState
-from otelmon.metrics import figures, past
+from otelmon.metrics import figures, past, processes
 from otelmon.metrics.history import SERIES
 from otelmon.metrics.standing import COLLECTOR
 
@@ -86,7 +86,7 @@ class Watch:
 
     def forget(self) -> None:
         """Be as new in a forked child, and where this process is the keeper no longer."""
-        self._trends = Trends(_resident)
+        self._trends = Trends(processes.resident)
         found = places(self._settings) if self._told is None else self._told
         self._couriers = [Courier(place) for place in found]
         self._asked: dict[str, tuple[Rule, threads.Errand[Figure]]] = {}
@@ -219,10 +219,3 @@ class Watch:
 
 def _points(segment: Segment) -> Sequence[Point]:
     return past.Past(segment, board.newest(segment)).points
-
-
-def _resident(pids: Sequence[int]) -> Mapping[int, int]:
-    # Here, because only the keeper is to pay for the import.
-    from otelmon.instruments.resident import resident
-
-    return resident(pids)

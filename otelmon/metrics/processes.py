@@ -35,6 +35,13 @@ def by_slot(reading: Reading) -> dict[int, dict[str, Any]]:
     return {worker.slot: _shown(known, worker.slot) for worker in reading.workers}
 
 
+def resident(reading: Reading) -> dict[int, int]:
+    """Return the resident memory in bytes that each live process has told, by its process id."""
+    known = _Known(reading)
+    told = ((each.pid, known.said(Figure(process.RESIDENT), each.slot)) for each in reading.workers)
+    return {pid: int(size) for pid, size in told if size is not None}
+
+
 class _Known:
     """Looks figures up in a reading."""
 

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from otelmon import board, faults
+from otelmon.metrics import processes
 from otelmon.metrics.overflow import overflows
 from otelmon.metrics.past import Past
 from otelmon.recommendations import advice, diary, evidence
@@ -72,13 +73,12 @@ class Advisor:
     def _gathered(
         self, segment: Segment, reading: Reading, published: Published, entries: list[Entry]
     ) -> tuple[Evidence, Entry]:
-        from otelmon.instruments.resident import resident
         from otelmon.recommendations import gathering
 
         past = Past(segment, board.newest(segment))
         spans, points = past.spans, past.points
         requests, known = gathering.answered(reading), gathering.measured(reading)
-        memory = resident(each.pid for each in reading.workers)
+        memory = processes.resident(reading)
         now = gathering.entry(reading, published, requests, known, memory)
         patience = evidence.PATIENCE_SECONDS
         found = Evidence(
