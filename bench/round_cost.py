@@ -10,6 +10,8 @@ from bench.interleaved import measure
 from bench.tables import show
 from otelmon import board, faults
 from otelmon.alerts.watch import Watch
+from otelmon.checks.registry import Registry
+from otelmon.checks.rounds import Rounds
 from otelmon.instruments.cpu import Cpu
 from otelmon.instruments.disk import Disk
 from otelmon.instruments.disk_io import DiskIo
@@ -20,6 +22,7 @@ from otelmon.instruments.processes import Processes
 from otelmon.keeper import Keeper
 from otelmon.ledger.ledger import Ledger
 from otelmon.metrics.host import HostMeter
+from otelmon.recommendations.advisor import Advisor
 from otelmon.settings import Settings
 
 
@@ -55,6 +58,8 @@ def _whole() -> Callable[[], object]:
         descriptors=list,
         measure=lambda: None,
         observe=list,
+        checks=Rounds(Registry(), settings),
+        advisor=Advisor(settings, server=lambda: None, checks=int),
     )
 
     def round_() -> None:

@@ -69,8 +69,8 @@ class Keeper:
         descriptors: Callable[[], list[int]],
         measure: Callable[[], object],
         observe: Callable[[], object],
-        checks: Rounds | None = None,
-        advisor: Advisor | None = None,
+        checks: Rounds,
+        advisor: Advisor,
     ) -> None:
         """Do nothing yet.
 
@@ -131,10 +131,8 @@ class Keeper:
         self._host, self._due = None, None
         self._watch.forget()
         self._observing, self._observe_at = threads.Errand(self._observe), 0.0
-        if self._checks is not None:
-            self._checks.forget()
-        if self._advisor is not None:
-            self._advisor.forget()
+        self._checks.forget()
+        self._advisor.forget()
         self._measure_at = 0.0
 
     def _run(self, alarm: threads.Alarm, ended: threads.Alarm) -> None:
@@ -220,8 +218,7 @@ class Keeper:
                 self._host, self._due = None, None
                 self._watch.forget()
             self._ageing = Ageing(self._settings.series_idle_seconds)
-            if self._checks is not None:
-                self._checks.rest()
+            self._checks.rest()
             return
         self._ask_checks(segment)
         before = board.read(segment)
@@ -237,8 +234,7 @@ class Keeper:
 
     def _ask_checks(self, segment: Segment) -> None:
         try:
-            if self._checks is not None:
-                self._checks.tick(segment)
+            self._checks.tick(segment)
         except Exception as error:  # noqa: BLE001 - the other duties go on
             faults.report("health_checks", error)
 
@@ -277,8 +273,7 @@ class Keeper:
 
     def _advise(self, segment: Segment, reading: Reading, published: Published) -> None:
         try:
-            if self._advisor is not None:
-                self._advisor.tick(segment, reading, published)
+            self._advisor.tick(segment, reading, published)
         except Exception as error:  # noqa: BLE001 - the figures are published
             faults.report("recommendations", error)
 

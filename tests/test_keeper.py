@@ -15,10 +15,13 @@ from hypothesis import strategies as st
 from otelmon import board, faults
 from otelmon.alerts import watch
 from otelmon.board import Point
+from otelmon.checks.registry import Registry
+from otelmon.checks.rounds import Rounds
 from otelmon.keeper import WINDOW_SECONDS, Keeper, trimmed
 from otelmon.ledger import layout
 from otelmon.ledger.ledger import Ledger
 from otelmon.metrics.past import Past
+from otelmon.recommendations.advisor import Advisor
 from otelmon.settings import Settings
 from tests import peek
 from tests.flight import Flight
@@ -311,6 +314,8 @@ class Alone:
             descriptors=list,
             measure=lambda: None,
             observe=list,
+            checks=Rounds(Registry(), settings),
+            advisor=Advisor(settings, server=lambda: None, checks=int),
         )
 
     def publish(self) -> None:

@@ -6,9 +6,9 @@ from typing import Final
 
 import pytest
 
+from otelmon.instruments.databases.limits import LIMIT
 from otelmon.metrics.overflow import Overflow
 from otelmon.recommendations.catalogue import RULES
-from otelmon.recommendations.connection_budget import LIMIT
 from otelmon.recommendations.evidence import Client
 from otelmon.recommendations.verdict import PASS
 from otelmon.settings import Settings

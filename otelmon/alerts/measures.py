@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from otelmon.alerts.moment import Growing, Measured
+from otelmon.instruments.databases.levels import COUNT, MAX, POOL, STATE
 from otelmon.metrics import caches
 
 
@@ -17,12 +18,6 @@ if TYPE_CHECKING:
 ENOUGH_REQUESTS: Final = 20
 LEAST_ERRORS: Final = 3
 _WINDOWS: Final = (60, 300, 900)
-
-# https://opentelemetry.io/docs/specs/semconv/database/database-metrics/
-_POOL_COUNT: Final = "db.client.connection.count"
-_POOL_MAX: Final = "db.client.connection.max"
-_POOL_NAME: Final = "db.client.connection.pool.name"
-_POOL_STATE: Final = "db.client.connection.state"
 
 
 def cpu(moment: Moment) -> Figure:
@@ -82,8 +77,8 @@ def gap(moment: Moment) -> Figure:
 
 def pool(moment: Moment) -> Figure:
     """Return percent in use of the fullest pool of any worker; None where no pool has a limit."""
-    limits = _by_pool(moment, _POOL_MAX)
-    used = _by_pool(moment, _POOL_COUNT, state="used")
+    limits = _by_pool(moment, MAX.name)
+    used = _by_pool(moment, COUNT.name, state="used")
     shares = [100 * used.get(key, 0.0) / limit for key, limit in limits.items() if limit > 0]
     return max(shares, default=None)
 
@@ -97,10 +92,10 @@ def _by_pool(
         if series.instrument.name != instrument or series.instrument.merge == "add":
             continue
         attributes = dict(series.attributes)
-        if state is not None and attributes.get(_POOL_STATE) != state:
+        if state is not None and attributes.get(STATE) != state:
             continue
         for slot, value in reading.values.get(series.base, {}).items():
-            key = (attributes.get(_POOL_NAME), slot)
+            key = (attributes.get(POOL), slot)
             found[key] = found.get(key, 0.0) + value
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from otelmon.instruments.databases.limits import LIMIT
 from otelmon.recommendations.owned import database
 from otelmon.recommendations.pool_exhausted import MAX
 from otelmon.recommendations.verdict import (
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from otelmon.recommendations.evidence import Evidence
 
 
-LIMIT: Final = "otelmon.db.server.connection.limit"
-"""What a server answered, without what it keeps for its administrator"""
 # PostgreSQL's max_connections unless it is set.
 _ALLOWED: Final = 100
 

@@ -6,13 +6,14 @@ from collections import Counter, defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from otelmon.instruments.databases.limits import LIMIT
 from otelmon.ledger.reader import of_instrument
 from otelmon.ledger.requests import DURATION
 from otelmon.metrics import caches, rows, windows
 from otelmon.metrics.figures import ERROR_TYPE
 from otelmon.metrics.rows import Row
 from otelmon.metrics.snapshots import METHOD, ROUTE
-from otelmon.recommendations import connection_budget, n_plus_one, pool_exhausted
+from otelmon.recommendations import n_plus_one, pool_exhausted
 from otelmon.recommendations.diary import Entry
 from otelmon.recommendations.evidence import WINDOW_SECONDS, Client, Route
 from otelmon.recommendations.unmatched_routes import UNMATCHED
@@ -34,7 +35,7 @@ _NAMES: Final = frozenset(
         pool_exhausted.MAX,
         pool_exhausted.TIMEOUTS,
         pool_exhausted.WAIT,
-        connection_budget.LIMIT,
+        LIMIT,
         n_plus_one.QUERIES,
         n_plus_one.REPEATED,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
+from otelmon.instruments.databases import levels
 from otelmon.metrics.quantiles import quantile
 from otelmon.recommendations.amounts import duration, plural
 from otelmon.recommendations.owned import database
@@ -26,12 +27,10 @@ if TYPE_CHECKING:
 
 
 # https://opentelemetry.io/docs/specs/semconv/database/database-metrics/
-COUNT: Final = "db.client.connection.count"
-MAX: Final = "db.client.connection.max"
+COUNT: Final = levels.COUNT.name
+MAX: Final = levels.MAX.name
 TIMEOUTS: Final = "db.client.connection.timeouts"
 WAIT: Final = "db.client.connection.wait_time"
-_NAME: Final = "db.client.connection.pool.name"
-_STATE: Final = "db.client.connection.state"
 
 _SHARE: Final = 0.9
 _WAIT_MS: Final = 50.0
@@ -84,7 +83,7 @@ def _fullest(evidence: Evidence) -> tuple[str, float, float] | None:
     used = _by_pool(
         each
         for each in evidence.measured.get(COUNT, ())
-        if dict(each.attributes).get(_STATE) == "used"
+        if dict(each.attributes).get(levels.STATE) == "used"
     )
     pools = [(key, used.get(key, 0.0), most) for key, most in limits.items() if most > 0]
     if not pools:
@@ -96,7 +95,7 @@ def _fullest(evidence: Evidence) -> tuple[str, float, float] | None:
 def _by_pool(found: Iterable[Row]) -> dict[tuple[object, int | None], float]:
     totals: defaultdict[tuple[object, int | None], float] = defaultdict(float)
     for each in found:
-        totals[dict(each.attributes).get(_NAME), each.worker] += each.value
+        totals[dict(each.attributes).get(levels.POOL), each.worker] += each.value
     return totals
 
 
