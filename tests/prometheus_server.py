@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import subprocess
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from tests.daemon import Daemon
 from tests.gunicorn_server import ask, free_port
 from tests.waiting import until
 
@@ -39,60 +38,21 @@ class Sample:
     value: float
 
 
-class Prometheus:
-    """One running Prometheus; a context manager. *targets* are by the name of their job."""
+class Prometheus(Daemon):
+    """One running Prometheus. *targets* are by the name of their job."""
 
     def __init__(self, directory: Path, targets: Mapping[str, Target]) -> None:
-        """Describe it; entering the context starts it."""
-        self.port = free_port()
+        """Describe it; the first sample comes some seconds after its start."""
         self._jobs = set(targets)
-        self._directory = directory
-        self._log = directory / "prometheus.log"
-        self._config = directory / "prometheus.yml"
+        port, config = free_port(), directory / "prometheus.yml"
         # JSON is YAML as well.
-        self._config.write_text(json.dumps(_config(targets)))
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        """Start it, and wait until its API answers; the first sample comes some seconds later."""
+        config.write_text(json.dumps(_config(targets)))
         command = [
-            *("prometheus", f"--config.file={self._config}"),
-            f"--storage.tsdb.path={self._directory / 'data'}",
-            f"--web.listen-address=127.0.0.1:{self.port}",
+            *("prometheus", f"--config.file={config}"),
+            f"--storage.tsdb.path={directory / 'data'}",
+            f"--web.listen-address=127.0.0.1:{port}",
         ]
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        try:
-            assert until(self._is_ready, 20), self.log
-        except BaseException:
-            self._end()
-            raise
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        """End it."""
-        self._end()
-
-    def _end(self) -> None:
-        assert self._process is not None
-        self._process.terminate()
-        try:
-            self._process.wait(20)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(10)
-
-    def _is_ready(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, self.log
-        with contextlib.suppress(OSError):
-            return ask(self.port, "/-/ready").status == 200
-        return False
-
-    @property
-    def log(self) -> str:
-        """Return all that it has logged so far."""
-        return self._log.read_text()
+        super().__init__(command, port=port, log_path=directory / "prometheus.log")
 
     def api(self, path: str, **parameters: str) -> Any:  # noqa: ANN401 - whatever it is
         """Ask `/api/v1/` and return the data of the answer."""
