@@ -132,7 +132,9 @@ def assert_is_shown(server: Gunicorn) -> None:
     assert shown["labels"]["instance"].endswith(f":{server.port}")
     health = server.get("/health")
     assert (health.status, health.json()["status"]) == (200, "degraded")
-    assert health.json()["monitoring"]["alerts"] == {"critical": 0, "warning": 1, "total": 1}
+    # The rule that takes long to fire may fire by now.
+    counted = health.json()["monitoring"]["alerts"]
+    assert counted in ({"critical": 0, "warning": n, "total": n} for n in (1, 2))
     text = server.ops("/metrics").text
     assert 'otelmon_alert_firing{alert="level",level="warning"} 1' in text
     assert 'otelmon_alert_firing{alert="level",level="critical"} 0' in text
