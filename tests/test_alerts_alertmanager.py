@@ -112,9 +112,7 @@ def test_an_alertmanager_that_was_down_misses_nothing(tmp_path: Path, receiver: 
             assert until(lambda: manager.states().get(CRITICAL) == "active", 60), server.log
             assert WARNING not in manager.states()
             # What it was told last is on the board with the next publication.
-            wanted = ("ok", 0, 0)
-            names = ("state", "waiting", "dropped")
-            assert until(lambda: tuple(channel(server, each) for each in names) == wanted, 30)
+            assert until(lambda: has_been_told(server), 30)
             assert server.log.count("alertmanager does not take notifications") == 1
             set_level(server, 0)
             assert until(lambda: CRITICAL not in manager.states(), 30), server.log
@@ -127,6 +125,12 @@ def channel(server: Gunicorn, name: str) -> object:
     """Return how the Alertmanager does, as `/health` has it; None before anything was told."""
     told = server.get("/health").json()["otelmon"]["notifications"]
     return told.get("alertmanager", {}).get(name)
+
+
+def has_been_told(server: Gunicorn) -> bool:
+    """Tell whether the Alertmanager has everything."""
+    names = ("state", "waiting", "dropped")
+    return [channel(server, name) for name in names] == ["ok", 0, 0]
 
 
 def median_time(server: Gunicorn) -> float:
