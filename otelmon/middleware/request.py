@@ -211,7 +211,7 @@ class Request:
             if not self._first and chunk:
                 self._first = monotonic_ns()
             self._sent += len(chunk)
-        except TypeError:
+        except TypeError:  # what has no length is the server's to refuse, not ours
             return chunk
         return chunk
 
@@ -343,7 +343,7 @@ class ListRequest(SizedRequest):
                 if not self._first and piece:
                     self._first = monotonic_ns()
                 self._sent += len(piece)
-            except TypeError:
+            except TypeError:  # as above
                 yield piece
                 continue
             yield piece
