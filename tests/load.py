@@ -79,6 +79,9 @@ def _whole(connection: socket.socket) -> bool:
     while chunk := connection.recv(65536):
         answer += chunk
     head, separator, body = answer.partition(b"\r\n\r\n")
+    if b" 502 " in head.partition(b"\r\n")[0]:
+        # Apache answers so by itself when the process that was to take the request is killed.
+        return False
     lengths = [
         int(line.split(b":")[1])
         for line in head.lower().split(b"\r\n")

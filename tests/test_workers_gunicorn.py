@@ -116,9 +116,14 @@ def test_memory_is_what_ps_says(server: Gunicorn) -> None:
 
 def test_requests_of_a_worker_stand_under_its_slot(server: Gunicorn) -> None:
     """What each has begun, in JSON and in Prometheus, comes to all that were begun."""
+
+    def begun() -> int:
+        return sum(int(each["requests"]) for each in told(server))
+
+    before = begun()
     for _ in range(10):
         server.get("/ok")
-    assert until(lambda: sum(each["requests"] for each in told(server)) == 10)
+    assert until(lambda: begun() - before == 10)
     found = samples(server.get("/metrics").text)
     for each in told(server):
         assert (
