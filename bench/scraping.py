@@ -42,7 +42,10 @@ class Scrape(NamedTuple):
 
 
 class Contender:
-    """One process; *place* is the directory that all processes of the instance share."""
+    """One process of a library, whose own class says how it records and is scraped.
+
+    *place* is the directory that all processes of the instance share.
+    """
 
     def __init__(self, place: Path) -> None:
         """Be ready to record; nothing is taken yet."""

@@ -259,7 +259,7 @@ for _ in range(20):
     wait_there()
 while held() > before:
     assert time.monotonic() < deadline, (held(), before)
-    time.sleep(0.01)
+    time.sleep(0.01)  # between two looks, until the deadline
 print("well")
 """
 
