@@ -10,7 +10,8 @@ from flask import Flask
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from otelmon.announcement import announce
-from otelmon.settings import Settings
+from otelmon.settings import Settings, owned
+from otelmon.settings.variables import Group
 from tests.routed import ANSWERS, create_app
 
 
@@ -93,8 +94,12 @@ def test_a_prefix_takes_them_out_of_the_way(
     assert warnings(caplog, settings, ["/_ops/health"], flask_app) == []
 
 
-def test_a_variable_that_nothing_reads_is_named(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_variable_that_nothing_reads_is_named(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """MAX_CONTENT_LENGTH under `monitor` alone does nothing, and the log says so."""
+    # Other tests of this process may have used it.
+    monkeypatch.setattr(owned, "_used", set[type[Group]]())
     settings = Settings.from_env({"MAX_CONTENT_LENGTH": "1000", "OTELMON_TOKEN": "secret"})
     (said,) = warnings(caplog, settings, ["/health"], plain)
     assert "MAX_CONTENT_LENGTH" in said

@@ -40,6 +40,7 @@ PROGRAMS = {
     "apxs": "apache2-dev",
     "cc": "gcc",
     "initdb": "postgresql",
+    "nginx": "nginx-light",
     "prometheus": "prometheus",
     "prometheus-alertmanager": "prometheus-alertmanager",
     "promtool": "prometheus",
