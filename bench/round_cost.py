@@ -22,6 +22,7 @@ from otelmon.instruments.processes import Processes
 from otelmon.keeper import Keeper
 from otelmon.ledger.ledger import Ledger
 from otelmon.metrics.host import HostMeter
+from otelmon.metrics.otlp import Push
 from otelmon.recommendations.advisor import Advisor
 from otelmon.settings import Settings
 
@@ -60,6 +61,7 @@ def _whole() -> Callable[[], object]:
         observe=list,
         checks=Rounds(Registry(), settings),
         advisor=Advisor(settings, server=lambda: None, checks=int),
+        push=Push(settings, lambda: None),
     )
 
     def round_() -> None:

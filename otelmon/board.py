@@ -92,6 +92,8 @@ class Published:
     """Who the alerts are of: service and instance"""
     channels: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """How each way of telling somebody of the alerts does, by its name"""
+    push: Mapping[str, Any] | None = None
+    """How the push over OTLP does; None where it is off"""
 
 
 _FIELDS: Final = frozenset(each.name for each in fields(Published))

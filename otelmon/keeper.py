@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from otelmon.ledger.reader import Reading
     from otelmon.ledger.segment import Segment
     from otelmon.metrics.host import HostMeter
+    from otelmon.metrics.otlp import Push
     from otelmon.port import Port
     from otelmon.recommendations.advisor import Advisor
     from otelmon.settings import Settings
@@ -71,6 +72,7 @@ class Keeper:
         observe: Callable[[], object],
         checks: Rounds,
         advisor: Advisor,
+        push: Push,
     ) -> None:
         """Do nothing yet.
 
@@ -97,7 +99,7 @@ class Keeper:
         self._observe_at = 0.0
         self._measure = measure
         self._measure_at = 0.0
-        self._checks, self._advisor = checks, advisor
+        self._checks, self._advisor, self._push = checks, advisor, push
 
     @property
     def beats(self) -> bool:
@@ -133,6 +135,7 @@ class Keeper:
         self._observing, self._observe_at = threads.Errand(self._observe), 0.0
         self._checks.forget()
         self._advisor.forget()
+        self._push.forget()
         self._measure_at = 0.0
 
     def _run(self, alarm: threads.Alarm, ended: threads.Alarm) -> None:
@@ -156,6 +159,7 @@ class Keeper:
         # By the thread that takes them: another one could come between a look and a take.
         if self._port is not None:
             self._port.close()
+        self._push.end()
         for lease in self._leases or ():
             lease.give()
         self._leases = None
@@ -217,6 +221,7 @@ class Keeper:
             if self._due is not None:
                 self._host, self._due = None, None
                 self._watch.forget()
+                self._push.forget()
             self._ageing = Ageing(self._settings.series_idle_seconds)
             self._checks.rest()
             return
@@ -231,6 +236,7 @@ class Keeper:
                 self._announce()
         if time.monotonic() >= self._due:
             self._publish(segment, before)
+        self._push.tick(before)
 
     def _ask_checks(self, segment: Segment) -> None:
         try:
@@ -260,6 +266,7 @@ class Keeper:
             baseline=self._host.baseline if self._host is not None else None,
             container_baseline=self._host.container_baseline if self._host else None,
             backlog=sockets.backlog(self._descriptors()),
+            push=self._push.shown(),
         )
         remembered = Remembered()
         try:

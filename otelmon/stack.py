@@ -29,6 +29,7 @@ from otelmon.ledger.sockets import place
 from otelmon.metrics import rows
 from otelmon.metrics.api import adoption
 from otelmon.metrics.api.provider import MeterProvider
+from otelmon.metrics.otlp import Push
 from otelmon.metrics.seen import Seen
 from otelmon.middleware import routes
 from otelmon.middleware.requests import RequestMetrics
@@ -84,6 +85,7 @@ class Instance:
             advisor=Advisor(
                 settings, server=self.serving.server, checks=lambda: len(REGISTRY.checks)
             ),
+            push=Push(settings, self.metrics_data),
         )
         self.apps: list[WSGIApplication] = []
         self.libraries: Observing | None = None

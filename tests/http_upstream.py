@@ -26,6 +26,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer."""
         self.send_response(200)
         self.send_header("Content-Length", "2")
+        # Whoever keeps connections would keep this server from its end.
+        self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(b"ok")
 
@@ -37,15 +39,15 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = False
     block_on_close = True
 
-    def __init__(self, posted: list[bytes]) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, posted: list[bytes], port: int) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         self.posted = posted
 
 
 @contextlib.contextmanager
-def http_upstream(posted: list[bytes] | None = None) -> Iterator[str]:
-    """Serve; yield the URL. What is posted is added to *posted*."""
-    server = _Server([] if posted is None else posted)
+def http_upstream(posted: list[bytes] | None = None, *, port: int = 0) -> Iterator[str]:
+    """Serve on *port*, by default any; yield the URL. What is posted is added to *posted*."""
+    server = _Server([] if posted is None else posted, port)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     try:

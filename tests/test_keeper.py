@@ -20,6 +20,7 @@ from otelmon.checks.rounds import Rounds
 from otelmon.keeper import WINDOW_SECONDS, Keeper, trimmed
 from otelmon.ledger import layout
 from otelmon.ledger.ledger import Ledger
+from otelmon.metrics.otlp import Push
 from otelmon.metrics.past import Past
 from otelmon.recommendations.advisor import Advisor
 from otelmon.settings import Settings
@@ -316,6 +317,7 @@ class Alone:
             observe=list,
             checks=Rounds(Registry(), settings),
             advisor=Advisor(settings, server=lambda: None, checks=int),
+            push=Push(settings, lambda: None),
         )
 
     def publish(self) -> None:

@@ -6,14 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
-    ExportMetricsServiceRequest,
-)
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 
 import otelmon
 from tests.gunicorn_server import Gunicorn
 from tests.http_upstream import http_upstream
+from tests.otlp_collector import attributes, received
 from tests.waiting import until
 
 
@@ -23,25 +21,6 @@ if TYPE_CHECKING:
 
 CUMULATIVE = AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
 RESOURCE = {"OTEL_SERVICE_NAME": "shop", "OTEL_RESOURCE_ATTRIBUTES": "service.version=3.1"}
-
-
-def attributes(found: Any) -> dict[str, Any]:  # noqa: ANN401 - protobuf makes its classes itself
-    """Return attributes as they were."""
-    return {
-        pair.key: getattr(pair.value, pair.value.WhichOneof("value")) for pair in found.attributes
-    }
-
-
-def received(body: bytes) -> tuple[dict[str, Any], dict[tuple[str, str], Any]]:
-    """Return the resource's attributes, and each metric by its scope and name."""
-    (resource_metrics,) = ExportMetricsServiceRequest.FromString(body).resource_metrics
-    metrics = [
-        ((scope.scope.name, metric.name), metric)
-        for scope in resource_metrics.scope_metrics
-        for metric in scope.metrics
-    ]
-    assert len(dict(metrics)) == len(metrics), "exporters drop what is said twice"
-    return attributes(resource_metrics.resource), dict(metrics)
 
 
 def booked(server: Gunicorn, requests: int) -> bool:

@@ -30,9 +30,6 @@ of it. An unknown `OTELMON_*` or `ALERT_*` name is logged with the nearest known
 variable that belongs to a standard (`OTEL_*`, `TMPDIR`, `XDG_RUNTIME_DIR`) is warned about and counts
 as unset.
 
-Of what follows, limits, sessions, static files and OTLP are
-read and judged already, so that a set-up can be complete; the parts that use them are to come.
-
 This page is written by `tools/settings_page.py` from the declarations in `otelmon/settings/`.
 """
 

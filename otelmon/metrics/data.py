@@ -19,7 +19,7 @@ from opentelemetry.sdk.metrics.export import (
     ScopeMetrics,
     Sum,
 )
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 
@@ -54,7 +54,9 @@ def metrics_data(
     return MetricsData(
         [
             ResourceMetrics(
-                Resource(resource),
+                # With what OTEL_RESOURCE_ATTRIBUTES says besides. Not by `Resource.create`, which
+                # asks threads that a process has no more when it ends.
+                OTELResourceDetector().detect().merge(Resource(resource)),
                 [_scope_metrics(scope, found, times) for scope, found in by_scope.items()],
                 "",
             )

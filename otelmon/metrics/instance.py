@@ -76,6 +76,14 @@ def _transitions(_: object, published: Published | None) -> dict[bytes, Number]:
     return {label_text([("alert", each.id)]): each.transitions for each in found}
 
 
+def _push(name: str) -> Read:
+    def read(_: object, published: Published | None) -> Number:
+        found = None if published is None else published.push
+        return None if found is None else found[name]
+
+    return read
+
+
 def _by_channel(name: str) -> Read:
     def read(_: object, published: Published | None) -> dict[bytes, Number]:
         found = {} if published is None else published.channels
@@ -206,6 +214,13 @@ OWN: Final = (
         "counter",
         "Messages about alerts that nobody will get.",
         _by_channel("dropped"),
+    ),
+    Fixed("otelmon_otlp_pushes", "counter", "Pushes over OTLP that were taken.", _push("pushes")),
+    Fixed(
+        "otelmon_otlp_push_failures",
+        "counter",
+        "Pushes over OTLP that were not taken; the next one carries all of it.",
+        _push("failures"),
     ),
 )
 CHECK_UP: Final = Fixed(

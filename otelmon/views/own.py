@@ -31,6 +31,7 @@ def brief(source: Source, reading: Reading | None, published: Published | None) 
         "faults": _faults(),
         "port": dict(source.port()),
         "notifications": {} if published is None else dict(published.channels),
+        "otlp": None if published is None else published.push,
     }
 
 
@@ -52,6 +53,7 @@ def full(source: Source, reading: Reading | None, published: Published | None) -
         "faults": _faults(),
         "port": dict(source.port()),
         "notifications": {} if published is None else dict(published.channels),
+        "otlp": None if published is None else published.push,
     }
 
 

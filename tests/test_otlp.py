@@ -1,0 +1,204 @@
+"""The keeper pushes all that the instance measures to a collector, over OTLP."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from otelmon.metrics.otlp import Push
+from otelmon.settings import Settings
+from tests.gunicorn_server import Gunicorn
+from tests.http_upstream import http_upstream
+from tests.otlp_collector import attributes, grpc_collector, received
+from tests.waiting import until
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+
+NAMES = {
+    "OTEL_SERVICE_NAME": "shop",
+    "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=test",
+}
+OFTEN = {"OTEL_METRIC_EXPORT_INTERVAL": "200", "MONITORING_INTERVAL": "1"}
+COLLECTORS = {"http/protobuf": http_upstream, "grpc": grpc_collector}
+
+
+def environment(address: str, protocol: str = "http/protobuf", **given: str) -> dict[str, str]:
+    """Return the variables of a server that pushes, often."""
+    return {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": address,
+        "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
+        **NAMES,
+        **OFTEN,
+        **given,
+    }
+
+
+def requests(body: bytes) -> int:
+    """Return how many requests a push tells of."""
+    metric = received(body)[1].get(("otelmon", "http.server.request.duration"))
+    return 0 if metric is None else sum(each.count for each in metric.histogram.data_points)
+
+
+def said(server: Gunicorn) -> Mapping[str, Any]:
+    """Return what `/health` says of the push."""
+    answer = server.try_ops("/health")
+    found: Mapping[str, Any] | None = None if answer is None else answer.json()["otelmon"]["otlp"]
+    return found or {}
+
+
+def keeper_of(server: Gunicorn) -> int:
+    """Return the process id of the keeper, in whose duty the metrics port is."""
+    (pid,) = server.listeners()[server.metrics_port]
+    return pid
+
+
+def judge(posted: list[bytes]) -> None:
+    """Check that all pushes are of one instance, and go on from each other."""
+    resources = [received(body)[0] for body in posted]
+    assert len({each["service.instance.id"] for each in resources}) == 1
+    assert {each["service.name"] for each in resources} == {"shop"}
+    assert {each["deployment.environment.name"] for each in resources} == {"test"}
+    counts = [requests(body) for body in posted]
+    assert counts == sorted(counts)
+    metrics = received(posted[-1])[1]
+    started = {
+        point.start_time_unix_nano
+        for point in metrics["otelmon", "http.server.request.duration"].histogram.data_points
+    }
+    assert len(started) == 1
+    (memory,) = metrics["otelmon.host", "system.memory.limit"].gauge.data_points
+    assert attributes(memory) == {}
+    assert memory.as_int > 0
+
+
+@pytest.mark.parametrize("protocol", COLLECTORS)
+def test_each_push_is_of_all_workers_and_the_last_misses_nothing(
+    tmp_path: Path, protocol: str
+) -> None:
+    """Sums of all workers under one instance, through a kill of the keeper, to the last request."""
+    posted: list[bytes] = []
+    with COLLECTORS[protocol](posted) as address:
+        with Gunicorn(tmp_path, env=environment(address, protocol)) as server:
+            server.wait_for_workers()
+            for _ in range(20):
+                assert server.get("/ok").status == 200
+            assert until(lambda: posted and requests(posted[-1]) == 20), server.log
+            keeper = keeper_of(server)
+            before = len(posted)
+            psutil.Process(keeper).kill()
+            # Whoever keeps now goes on with the same sums.
+            assert until(lambda: len(posted) > before + 2), server.log
+            server.wait_for_workers()
+            assert keeper_of(server) != keeper
+            for _ in range(20):
+                assert server.get("/ok").status == 200
+        assert until(lambda: requests(posted[-1]) == 40), server.log
+    judge(posted)
+
+
+def test_the_last_push_is_made_when_the_server_ends(tmp_path: Path) -> None:
+    """At an interval of an hour there is one push at the start, and one with all at SIGTERM."""
+    posted: list[bytes] = []
+    with http_upstream(posted) as address:
+        env = environment(address, OTEL_METRIC_EXPORT_INTERVAL="3600000")
+        with Gunicorn(tmp_path, workers=1, env=env) as server:
+            server.wait_for_workers()
+            assert until(lambda: said(server).get("pushes") == 1), server.log
+            for _ in range(5):
+                assert server.get("/ok").status == 200
+            (first,) = posted
+            assert requests(first) == 0
+        assert [requests(body) for body in posted] == [0, 5]
+
+
+def test_an_outage_of_the_collector_is_one_line_and_ends(tmp_path: Path) -> None:
+    """While nobody listens requests go on, `/health` says so, and the next push carries all."""
+    with socket.create_server(("127.0.0.1", 0)) as place:
+        port = place.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    env = environment(address, OTEL_EXPORTER_OTLP_TIMEOUT="1")
+    with Gunicorn(tmp_path, workers=2, env=env) as server:
+        server.wait_for_workers()
+        assert until(lambda: said(server).get("failures", 0) >= 2), server.log
+        found = said(server)
+        assert (found["state"], found["pushes"], found["error"]) == ("failing", 0, "PushError")
+        assert str(port) not in str(found)
+        assert server.get("/ok").status == 200
+        posted: list[bytes] = []
+        with http_upstream(posted, port=port):
+            assert until(lambda: said(server).get("state") == "ok"), server.log
+            assert until(lambda: requests(posted[-1]) == 1), server.log
+        text = server.ops("/metrics").text
+        assert "otelmon_otlp_push_failures_total" in text
+        assert "otelmon_otlp_pushes_total" in text
+    assert server.log.count("could not be pushed") <= 2, "one line of each outage"
+    assert "Failed to export" not in server.log
+
+
+@contextlib.contextmanager
+def silent_peer() -> Iterator[str]:
+    """Take connections, and never answer."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        taken: list[socket.socket] = []
+
+        def take() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    taken.append(listener.accept()[0])
+
+        thread = threading.Thread(target=take)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            for each in taken:
+                each.close()
+
+
+def test_a_collector_that_hangs_holds_up_nothing(tmp_path: Path) -> None:
+    """The keeper samples on beside it, and the server ends by itself when it is asked to."""
+    with silent_peer() as address, Gunicorn(tmp_path, env=environment(address)) as server:
+        server.wait_for_workers()
+        samples = "/api/metrics/history"
+        assert until(lambda: len(server.ops(samples).json()["times"]) >= 3), server.log
+        assert server.get("/ok").status == 200
+        server.signal(signal.SIGTERM)
+        assert until(lambda: not server.workers()), server.log
+        assert "SIGKILL" not in server.log
+
+
+def test_without_the_exporter_s_package_the_log_says_what_to_install(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is broken by it, and the extra is named."""
+    module = "opentelemetry.exporter.otlp.proto.http.metric_exporter"
+    monkeypatch.setitem(sys.modules, module, None)
+    push = Push(Settings(otlp_endpoint="http://127.0.0.1:1/v1/metrics"), object)  # type: ignore[arg-type]
+    push.tick(None)
+    assert until(lambda: caplog.messages)
+    push.forget()
+    (line,) = caplog.messages
+    assert "pip install 'otelmon[otlp]'" in line
+
+
+def test_without_a_collector_nothing_is_pushed() -> None:
+    """OTLP is off until it is asked for."""
+    asked: list[int] = []
+    push = Push(Settings(), lambda: asked.append(1))
+    push.tick(None)
+    push.end()
+    assert push.shown() is None
+    assert asked == []
