@@ -281,7 +281,7 @@ def test_new_sockets_bring_another_one(tmp_path: Path) -> None:
         assert not first.is_running()
         assert ask(second, "/ok").status == 200
         assert until(lambda: requests(server) == 1)
-        assert figure(server, "workers", "total") == 2
+        assert until(lambda: figure(server, "workers", "total") == 2), server.log
 
 
 def test_workers_with_sockets_of_their_own_are_shown(tmp_path: Path) -> None:

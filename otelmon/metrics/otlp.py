@@ -137,7 +137,7 @@ class Push:
         finally:
             context.detach(token)
         if result is not MetricExportResult.SUCCESS:
-            raise PushError(self._hush.heard or "the exporter did not say why")
+            raise PushError((self._hush.heard or "the exporter did not say why").rstrip("."))
 
     def _arrived(self) -> None:
         if self._since is not None:
