@@ -8,11 +8,12 @@ COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --annotatio
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint format bench requirements clean
+.PHONY: help demo test coverage lint format bench requirements clean
 
 help:
 	@echo "make demo          a small shop under gunicorn with traffic on it, and its numbers"
-	@echo "make test          all tests, with the coverage of all processes"
+	@echo "make test          all tests"
+	@echo "make coverage      all tests, with the coverage of all processes"
 	@echo "make lint          ruff, mypy, the layers of the imports, no address in requirements"
 	@echo "make format        let ruff write the layout of the code"
 	@echo "make bench         the costs, side by side with others"
@@ -23,9 +24,15 @@ demo:
 	@$(PYTHON) tools/setup.py demo
 	@$(BIN)/otelmon demo
 
-# Two runs, because tests marked serial want the machine for themselves. Their coverage is one.
+# Two runs, because tests marked serial want the machine for themselves.
 # The first has more processes than most machines have spare cores: its tests mostly wait for servers.
 test:
+	@$(PYTHON) tools/setup.py test
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -m "not serial"
+	$(BIN)/python -m pytest -m serial
+
+# Apart from them, because to be watched costs the tests twice the time.
+coverage:
 	@$(PYTHON) tools/setup.py test
 	@$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -n $(TEST_PROCESSES) -m "not serial"
