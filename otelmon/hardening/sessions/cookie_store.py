@@ -41,8 +41,8 @@ class CookieStore:
         if signed.age > self.lifetime:
             raise RejectedError("expired")
         try:
-            data = value_of(base64_decode(signed.text), deepest=DEEPEST + 1)
-        except BadData:
+            data = value_of(base64_decode(signed.text).decode(), deepest=DEEPEST + 1)
+        except (BadData, ValueError):
             raise RejectedError("damaged") from None
         if not isinstance(data, dict):
             raise RejectedError("damaged")

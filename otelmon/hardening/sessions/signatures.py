@@ -52,15 +52,13 @@ class Signatures:
         from itsdangerous import Signer
 
         self._clock = clock
-        self._signers = [
-            Signer(
-                secret,
-                salt=f"otelmon.session.{purpose}",
-                key_derivation="hmac",
-                digest_method=hashlib.sha256,
-            )
+        salt, method = f"otelmon.session.{purpose}", hashlib.sha256
+        keys = [
+            Signer(secret, salt, key_derivation="hmac", digest_method=method).derive_key()
             for secret in secrets
         ]
+        # Derived once: a signer does so for each signature.
+        self._signers = [Signer(key, key_derivation="none", digest_method=method) for key in keys]
 
     def sign(self, text: str) -> str:
         """Return *text* with the time, in whole seconds, and the signature; it holds no dots."""

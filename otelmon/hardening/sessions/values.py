@@ -42,7 +42,7 @@ def text_of(key: str, value: object) -> str:
         SessionValueError: JSON has no such value.
     """
     try:
-        text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+        text = _encode(value)
         if isinstance(value, _MUTABLE):
             _measure(value, DEEPEST)
         return text
@@ -69,14 +69,14 @@ def check_key(key: object) -> str:
     raise SessionValueError(f"A session's key is {key!r}: give a text that UTF-8 can hold.")
 
 
-def value_of(text: str | bytes, *, deepest: int = DEEPEST) -> Any:  # noqa: ANN401 - whatever JSON holds
+def value_of(text: str, *, deepest: int = DEEPEST) -> Any:  # noqa: ANN401 - whatever JSON holds
     """Return what a text says.
 
     Raises:
         RejectedError: it is no JSON.
     """
     try:
-        value = json.loads(text, parse_constant=_refuse, parse_float=_finite)
+        value = _decode(text)
         if isinstance(value, _MUTABLE):
             _measure(value, deepest)
         return value
@@ -93,6 +93,11 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{text} is too large")
     return value
+
+
+# Made once: `json.loads` and `dumps` make one for each value.
+_decode: Final = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite).decode
+_encode: Final = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 
 def _measure(value: Any, deepest: int) -> None:  # noqa: ANN401 - as above
