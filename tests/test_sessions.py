@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 from functools import partial
@@ -271,6 +272,7 @@ def test_a_renewal_that_comes_too_late_ends_the_session(server: RedisServer) -> 
     site.app.app = streaming(lambda session: session.get("a"), lambda session: session.renew())
     site.ask("/", cookie)
     assert data(site, cookie) == {}
+    assert site.app.store.active() == 0
 
 
 def test_the_server_sees_what_the_standard_allows(make: Callable[..., Site]) -> None:
@@ -420,6 +422,25 @@ def test_what_cannot_be_used_is_said_when_the_application_is_wrapped(server: Red
     assert "TLS only" in refused(secrets=[SECRET], cookie="__Host-a", secure=False)
     with server.client(decode_responses=True) as client:
         assert "decode_responses" in refused(secrets=[SECRET], client=client)
+
+
+def test_a_request_leaves_nothing_to_the_garbage_collector(make: Callable[..., Site]) -> None:
+    """Neither an untouched session nor a used one is part of a cycle."""
+    site = make()
+    apps = (answering(lambda _: None), answering(lambda s: s.update(a=1)), streaming(len, len))
+    for app in apps:
+        site.app.app = app
+        site.ask("/")
+        while gc.collect():
+            # What other tests have left may take several rounds.
+            pass
+        gc.disable()
+        try:
+            for _ in range(10):
+                site.ask("/")
+            assert gc.collect() == 0
+        finally:
+            gc.enable()
 
 
 def test_it_is_part_of_the_public_names() -> None:

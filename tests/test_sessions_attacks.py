@@ -135,12 +135,13 @@ def test_tampering_with_any_bit_of_a_cookie_gives_no_session(make: Callable[...,
     assert Browser(site, cookie).go("/")["data"] == {"user": "ada"}
 
 
-def test_a_cookie_of_one_kind_is_none_of_the_other(server: RedisServer) -> None:
+def test_a_cookie_of_one_kind_is_none_of_the_other(server: RedisServer, metered: Metered) -> None:
     """What was signed as data is believed as no id, nor the other way round."""
     for before, after in ((None, server.url), (server.url, None)):
         browser = Browser(Site(before))
         browser.go("/put/a")
         assert Browser(Site(after), browser.cookie).go("/") == {"new": True, "data": {}}
+    assert metered.by(REJECTED, REASON) == {("signature",): 2}
 
 
 def test_expired_a_signed_cookie_is_worth_nothing(metered: Metered) -> None:
