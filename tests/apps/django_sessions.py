@@ -102,11 +102,6 @@ def status(request: Any) -> Any:
     return tell(JsonResponse({"available": request.session.available, "seen": seen}))
 
 
-def untouched(_request: Any) -> Any:
-    """Have nothing to do with sessions."""
-    return tell(HttpResponse("plain"))
-
-
 def expiring(request: Any) -> Any:
     """Have the session end soon."""
     request.session.set_expiry(300)
@@ -119,7 +114,6 @@ urlpatterns = [
     path("login", login),
     path("logout", logout),
     path("status", status),
-    path("untouched", untouched),
     path("expiring", expiring),
 ]
 
