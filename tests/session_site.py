@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 COOKIE: Final = "__Host-session"
-SECRET: Final = "a secret of the tests, made up"
-OTHER_SECRET: Final = "another secret, also made up"
+SECRET: Final = "a secret of the tests; made up"
+OTHER_SECRET: Final = "another secret; also made up"
 
 
 class Clock:

@@ -18,7 +18,7 @@ from otelmon.hardening.sessions.measures import CHANGE, CHANGES, ERRORS
 from otelmon.hardening.sessions.middleware import KEY
 from tests.metered import Metered
 from tests.redis_server import RedisServer
-from tests.session_site import COOKIE, SECRET, Browser, Site, given_cookie, shop
+from tests.session_site import COOKIE, OTHER_SECRET, SECRET, Browser, Site, given_cookie, shop
 from tests.wsgi_driver import Server, WholeFile, environ
 
 
@@ -422,6 +422,34 @@ def test_what_cannot_be_used_is_said_when_the_application_is_wrapped(server: Red
     assert "TLS only" in refused(secrets=[SECRET], cookie="__Host-a", secure=False)
     with server.client(decode_responses=True) as client:
         assert "decode_responses" in refused(secrets=[SECRET], client=client)
+
+
+def test_what_is_given_in_code_leaves_the_environment_to_the_application(
+    monkeypatch: pytest.MonkeyPatch, server: RedisServer
+) -> None:
+    """Variables of these names that mean something else stop nobody who does not use them."""
+    monkeypatch.setenv("SESSION_LIFETIME", "two weeks")
+    monkeypatch.setenv("REDIS_URL", "memcached://")
+    assert Sessions(shop, secrets=[SECRET], lifetime=60, url=server.url).store.lifetime == 60
+    with pytest.raises(ConfigError, match="SESSION_LIFETIME"):
+        Sessions(shop, secrets=[SECRET], url=server.url)
+    with pytest.raises(ConfigError, match="REDIS_URL"):
+        Sessions(shop, secrets=[SECRET], lifetime=60)
+
+
+def test_the_environment_says_what_code_does_not(
+    monkeypatch: pytest.MonkeyPatch, server: RedisServer
+) -> None:
+    """SESSION_SECRET is a list, SESSION_LIFETIME seconds, REDIS_URL where sessions lie."""
+    monkeypatch.setenv("SESSION_SECRET", f"{OTHER_SECRET},{SECRET}")
+    monkeypatch.setenv("SESSION_LIFETIME", "60")
+    monkeypatch.setenv("REDIS_URL", server.url)
+    app = Sessions(answering(lambda session: session.update(a=1)))
+    seen = Server().serve(app, environ())
+    assert "Max-Age=67" in dict(seen.headers)["Set-Cookie"]
+    assert app.store.active() == 1
+    assert Browser(Site(server.url, secrets=[OTHER_SECRET]), given_cookie(seen)).go("/")["data"]
+    assert not Browser(Site(server.url), given_cookie(seen)).go("/")["data"]
 
 
 def test_a_request_leaves_nothing_to_the_garbage_collector(make: Callable[..., Site]) -> None:

@@ -125,14 +125,15 @@ def store(  # noqa: PLR0913 - as above
         raise ConfigError(
             "Sessions need itsdangerous, which is not installed: pip install 'otelmon[hardening]'."
         )
-    own = settings.sessions()
-    keys = tuple(own.secrets if secrets is None else secrets)
-    seconds = min(own.lifetime if lifetime is None else lifetime, MOST_SECONDS)
+    # Only what is not given is read: these variables may be the application's, and mean something else.
+    keys = tuple(settings.sessions().secrets if secrets is None else secrets)
+    seconds = min(settings.sessions().lifetime if lifetime is None else lifetime, MOST_SECONDS)
     _judge(secrets, keys, seconds)
     timed: dict[str, Any] = {} if clock is None else {"clock": clock}
-    if client is None and (url or settings.redis().url):
+    address = None if client is not None else url or settings.redis().url
+    if address is not None:
         # No word but the questions themselves, so that there is one time-out at the most.
-        client = redis_client(url or settings.redis().url, protocol=2)
+        client = redis_client(address, protocol=2)
     if client is None:
         return CookieStore(Signatures(keys, "data", **timed), name=cookie, lifetime=seconds)
     return RedisStore(client, Signatures(keys, "id", **timed), prefix=prefix, lifetime=seconds)
