@@ -77,7 +77,7 @@ class Site:
             clock=clock,
         )
         self.app.store = kept
-        self.app._part = self.app._part._replace(store=kept)
+        self.app.part = self.app.part._replace(store=kept)
 
     def ask(self, path: str, cookie: str | None = None, **more: Any) -> Seen:  # noqa: ANN401 - environ's
         """Serve one request."""

@@ -14,7 +14,21 @@ if TYPE_CHECKING:
     from _typeshed import OptExcInfo
     from _typeshed.wsgi import StartResponse
 
+    from otelmon.hardening.sessions.cookies import Headers
     from otelmon.hardening.sessions.session import Part, Session
+
+
+def told(part: Part, session: Session, headers: Headers) -> Headers:
+    """Keep a session that was touched; return headers that also tell the client of it.
+
+    Raises what keeping it raises.
+    """
+    cookie = session.settle().cookie
+    headers = vary(headers)
+    if cookie is None:
+        return headers
+    given = part.cookie.set(cookie, part.store.cookie_seconds) if cookie else part.cookie.remove()
+    return [*private(headers), given]
 
 
 class Answer:
@@ -64,7 +78,7 @@ class Answer:
             return
         headers = self._headers
         if self._session.touched:
-            headers = self._with_session(headers)
+            headers = told(self._part, self._session, headers)
         try:
             if self._error is None:
                 self._write = self._start(status, headers)
@@ -73,17 +87,6 @@ class Answer:
         finally:
             # It has this frame in its traceback: a cycle otherwise.
             self._error = None
-
-    def _with_session(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-        cookie = self._session.settle().cookie
-        headers = vary(headers)
-        if cookie is None:
-            return headers
-        part = self._part
-        given = (
-            part.cookie.set(cookie, part.store.cookie_seconds) if cookie else part.cookie.remove()
-        )
-        return [*private(headers), given]
 
     def end(self) -> None:
         """Keep what was changed while the body was sent; too late for anybody to hear of a failure."""

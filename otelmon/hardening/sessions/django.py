@@ -71,7 +71,9 @@ class SessionStore(SessionBase):  # type: ignore[misc]
         return False
 
     def create(self) -> None:
-        """Begin a new one, empty."""
+        """Begin a new one, empty; not in the place of one that could not be read."""
+        if not self.available:
+            return
         self._kept = None
         self._session_cache: dict[str, Any] = {}
         self._write(Changes({}, {}, []))
@@ -122,6 +124,8 @@ class SessionStore(SessionBase):  # type: ignore[misc]
     def cycle_key(self) -> None:
         """Give it another id, under which alone what is put in from now on is kept."""
         data = self._session
+        if not self.available:
+            return
         if self._kept is None:
             self.create()
             self._session_cache = data

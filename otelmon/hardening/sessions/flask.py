@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import flask.sessions
 
-from otelmon.hardening.sessions.middleware import KEY
+from otelmon.hardening.sessions.answer import told
+from otelmon.hardening.sessions.middleware import KEY, Sessions
+from otelmon.hardening.sessions.session import Session
 
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from flask import Flask, Request, Response
 
-    from otelmon.hardening.sessions.session import Session
+    from otelmon.hardening.sessions.session import Part
 
 
 class FlaskSession(flask.sessions.SessionMixin):
@@ -31,9 +33,10 @@ class FlaskSession(flask.sessions.SessionMixin):
     and changes nothing: every session lives for SESSION_LIFETIME.
     """
 
-    def __init__(self, session: Session) -> None:
-        """Touch nothing yet."""
+    def __init__(self, session: Session, *, part: Part | None = None) -> None:
+        """Touch nothing yet; *part* is given where no middleware keeps it."""
         self.session = session
+        self.part = part
 
     def __getitem__(self, key: str) -> Any:  # noqa: ANN401 - whatever JSON holds
         """Return a value."""
@@ -83,15 +86,26 @@ class FlaskSession(flask.sessions.SessionMixin):
 
 
 class SessionInterface(flask.sessions.SessionInterface):
-    """Hands Flask the session of the middleware, which also keeps it."""
+    """Hands Flask the session of the middleware, which also keeps it.
+
+    What Flask's test client looks into by `session_transaction` is no request, and goes through no
+    middleware: that one is opened and kept here.
+    """
 
     def open_session(self, app: Flask, request: Request) -> FlaskSession | None:
         """Return it; without the middleware None, with which Flask has a session that refuses."""
-        del app
         session = request.environ.get(KEY)
+        middleware = app.wsgi_app
+        if session is None and isinstance(middleware, Sessions):
+            session = Session(middleware.part, request.environ.get("HTTP_COOKIE", ""))
+            return FlaskSession(session, part=middleware.part)
         return None if session is None else FlaskSession(session)
 
     def save_session(
         self, app: Flask, session: flask.sessions.SessionMixin, response: Response
     ) -> None:
-        """Do nothing: the middleware keeps it when the headers are sent."""
+        """Do nothing with the middleware's: it keeps it when the headers are sent."""
+        del app
+        if isinstance(session, FlaskSession) and session.part and session.session.touched:
+            for name, value in told(session.part, session.session, []):
+                response.headers.add(name, value)

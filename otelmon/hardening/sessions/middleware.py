@@ -76,14 +76,14 @@ class Sessions:
             prefix=prefix,
             cookie=named.name,
         )
-        self._part = Part(self.store, named, Measures())
+        self.part = Part(self.store, named, Measures())
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve a request; inside of another one of its kind do nothing."""
         if KEY in environ:
             return self.app(environ, start_response)
-        session = environ[KEY] = Session(self._part, environ.get("HTTP_COOKIE", ""))
-        answer = Answer(self._part, session, start_response)
+        session = environ[KEY] = Session(self.part, environ.get("HTTP_COOKIE", ""))
+        answer = Answer(self.part, session, start_response)
         body = self.app(environ, answer.start_response)
         kind = type(body)
         if kind is list or kind is tuple:

@@ -48,6 +48,7 @@ class Session(MutableMapping[str, Any]):
     _failed: bool
     _renew: bool
     _ended: bool
+    _dead: bool
     _put: set[str]
     _given: str | None
 
@@ -128,14 +129,14 @@ class Session(MutableMapping[str, Any]):
         kept, self._kept = self._kept, None
         self._put, self._renew, self._ended = set(), False, True
         if kept is None:
-            return not self._failed
+            return self._dead
         try:
-            ended = self._part.store.end(kept)
+            self._dead = self._part.store.end(kept)
         except Exception as error:  # noqa: BLE001 - whatever the server made the library raise
             self._fail(error)
             return False
         self._part.measures.changed("destroyed")
-        return ended
+        return self._dead
 
     def clear(self) -> None:
         """End it, as `destroy` does."""
@@ -208,7 +209,7 @@ class Session(MutableMapping[str, Any]):
         return saved.cookie
 
     def _fail(self, error: Exception) -> None:
-        self._failed = True
+        self._failed, self._dead = True, False
         self._part.measures.failed(error)
 
     def _touched(self) -> dict[str, Any]:
@@ -220,6 +221,7 @@ class Session(MutableMapping[str, Any]):
         part = self._part
         part.measures.begin(part.store)
         self._failed = self._renew = self._ended = False
+        self._dead = True
         self._put = set()
         self._given = part.cookie.given(self._header)
         data: dict[str, Any] = {}
