@@ -23,7 +23,7 @@ def told(part: Part, session: Session, headers: Headers) -> Headers:
 
     Raises what keeping it raises.
     """
-    cookie = session.settle().cookie
+    cookie = session.settle()
     headers = vary(headers)
     if cookie is None:
         return headers

@@ -30,12 +30,6 @@ class Part(NamedTuple):
     measures: Measures
 
 
-class Settled(NamedTuple):
-    """What an answer says of the session: a cookie for the client, or none (empty) any more."""
-
-    cookie: str | None
-
-
 class Session(MutableMapping[str, Any]):
     """A mapping of texts to what JSON can hold: `environ["otelmon.session"]`.
 
@@ -149,8 +143,8 @@ class Session(MutableMapping[str, Any]):
         """Tell whether it was used."""
         return self._data is not None
 
-    def settle(self) -> Settled:
-        """Keep it; return what to tell the client.
+    def settle(self) -> str | None:
+        """Keep it; return the cookie that the client is to have, empty if none any more.
 
         Raises:
             SessionValueError: something in it has become what JSON cannot hold.
@@ -158,8 +152,8 @@ class Session(MutableMapping[str, Any]):
         """
         cookie = self._keep()
         if cookie is None and self._ended and self._given is not None:
-            return Settled("")
-        return Settled(cookie)
+            return ""
+        return cookie
 
     def settle_late(self) -> None:
         """Keep what was changed since the headers were sent, where no new cookie is needed."""
