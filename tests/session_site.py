@@ -6,7 +6,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from otelmon import Sessions, Settings
+from otelmon import Sessions, Settings, redis_client
 from otelmon.hardening.sessions.middleware import KEY, store
 from tests.wsgi_driver import Server, environ
 
@@ -14,6 +14,7 @@ from tests.wsgi_driver import Server, environ
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    import redis
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
     from tests.wsgi_driver import Seen
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
 COOKIE: Final = "__Host-session"
 SECRET: Final = "a secret of the tests; made up"
 OTHER_SECRET: Final = "another secret; also made up"
+
+
+_clients: list[redis.Redis] = []
+
+
+def close_clients() -> None:
+    """Close the connections of all sites."""
+    while _clients:
+        _clients.pop().close()
 
 
 class Clock:
@@ -67,12 +77,15 @@ class Site:
         clock: Callable[[], float] | None = None,
     ) -> None:
         """Keep sessions in Redis at *url*; None: in the cookie."""
-        self.app = Sessions(app, secrets=secrets, lifetime=lifetime, url=url)
+        client = None if url is None else redis_client(url, protocol=2)
+        if client is not None:
+            _clients.append(client)
+        self.app = Sessions(app, secrets=secrets, lifetime=lifetime, client=client)
         kept = store(
             Settings.from_env(),
             secrets=secrets,
             lifetime=lifetime,
-            url=url,
+            client=client,
             cookie=COOKIE,
             clock=clock,
         )

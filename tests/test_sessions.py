@@ -16,9 +16,19 @@ from otelmon import ConfigError, Sessions, faults
 from otelmon.hardening.sessions.errors import SessionTooLargeError, SessionValueError
 from otelmon.hardening.sessions.measures import CHANGE, CHANGES, ERRORS
 from otelmon.hardening.sessions.middleware import KEY
+from otelmon.hardening.sessions.redis_store import RedisStore
 from tests.metered import Metered
 from tests.redis_server import RedisServer
-from tests.session_site import COOKIE, OTHER_SECRET, SECRET, Browser, Site, given_cookie, shop
+from tests.session_site import (
+    COOKIE,
+    OTHER_SECRET,
+    SECRET,
+    Browser,
+    Site,
+    close_clients,
+    given_cookie,
+    shop,
+)
 from tests.wsgi_driver import Server, WholeFile, environ
 
 
@@ -42,13 +52,14 @@ def _server(running: RedisServer) -> RedisServer:
 
 
 @pytest.fixture(name="metered", autouse=True)
-def _metered(monkeypatch: pytest.MonkeyPatch) -> Metered:
+def _metered(monkeypatch: pytest.MonkeyPatch) -> Iterator[Metered]:
     monkeypatch.delenv("REDIS_URL", raising=False)
     monkeypatch.delenv("SESSION_SECRET", raising=False)
     metered = Metered()
     provider = "otelmon.hardening.sessions.measures.meter_provider"
     monkeypatch.setattr(provider, lambda: metered._provider)
-    return metered
+    yield metered
+    close_clients()
 
 
 @pytest.fixture(name="make", params=["redis", "cookie"])
@@ -450,6 +461,8 @@ def test_the_environment_says_what_code_does_not(
     assert app.store.active() == 1
     assert Browser(Site(server.url, secrets=[OTHER_SECRET]), given_cookie(seen)).go("/")["data"]
     assert not Browser(Site(server.url), given_cookie(seen)).go("/")["data"]
+    assert isinstance(app.store, RedisStore)
+    app.store._load.registered_client.close()
 
 
 def test_a_request_leaves_nothing_to_the_garbage_collector(make: Callable[..., Site]) -> None:

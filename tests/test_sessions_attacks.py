@@ -26,6 +26,7 @@ from tests.session_site import (
     Browser,
     Clock,
     Site,
+    close_clients,
     given_cookie,
     shop,
 )
@@ -52,12 +53,13 @@ def _server(running: RedisServer) -> RedisServer:
 
 
 @pytest.fixture(name="metered", autouse=True)
-def _metered(monkeypatch: pytest.MonkeyPatch) -> Metered:
+def _metered(monkeypatch: pytest.MonkeyPatch) -> Iterator[Metered]:
     monkeypatch.delenv("REDIS_URL", raising=False)
     metered = Metered()
     provider = "otelmon.hardening.sessions.measures.meter_provider"
     monkeypatch.setattr(provider, lambda: metered._provider)
-    return metered
+    yield metered
+    close_clients()
 
 
 @pytest.fixture(name="make", params=["redis", "cookie"])
