@@ -237,6 +237,25 @@ def test_a_request_that_outlives_the_logout_brings_nothing_back(
     assert metered.by(CHANGES, CHANGE)[("lost",)] == 1
 
 
+def test_a_login_that_was_sent_twice_logs_in_twice(server: RedisServer, metered: Metered) -> None:
+    """Both get a session of their own, and what the ended one held is in the first alone."""
+    site = Site(server.url)
+    browser = Browser(site)
+    browser.go("/put/basket")
+
+    def twice(request: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        assert request[KEY]["basket"]
+        first = Browser(site, browser.cookie)
+        first.go("/login/ada")
+        assert first.go("/")["data"] == {"basket": "basket", "user": "ada"}
+        return shop(request, start_response)
+
+    seen = Site(server.url, app=twice).ask("/login/ada", browser.cookie)
+    assert Browser(site, given_cookie(seen)).go("/")["data"] == {"user": "ada"}
+    assert Browser(site, browser.cookie).go("/")["new"]
+    assert metered.by(CHANGES, CHANGE) == {("created",): 2, ("renewed",): 1, ("lost",): 1}
+
+
 def test_two_requests_at_once_lose_nothing_of_each_other(server: RedisServer) -> None:
     """Both have read the session before either is kept; both keys are there afterwards."""
     together = threading.Barrier(2, timeout=30)

@@ -92,6 +92,17 @@ SessionStore().delete()
 assert SessionStore(other).get("a") is None
 SessionStore.clear_expired()
 """,
+    "a log-in that was sent twice logs in twice": """
+key = kept(a=1).session_key
+one, two = SessionStore(key), SessionStore(key)
+assert one["a"] == two["a"] == 1
+for session in (one, two):
+    session.cycle_key()
+    session["user"] = 7
+    session.save()
+assert dict(SessionStore(one.session_key).items()) == {"a": 1, "user": 7}
+assert dict(SessionStore(two.session_key).items()) == {"user": 7}
+""",
     "what is no JSON is refused": """
 session = SessionStore()
 session["a"] = {1}

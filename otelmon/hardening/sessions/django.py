@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings as django_settings
 from django.contrib.sessions.backends.base import SessionBase, UpdateError
 
-from otelmon.hardening.sessions.errors import EndedError, RejectedError
+from otelmon.hardening.sessions.errors import EndedError, RejectedError, SessionTooLargeError
 from otelmon.hardening.sessions.measures import Measures
 from otelmon.hardening.sessions.middleware import store
 from otelmon.hardening.sessions.values import Changes, changes
@@ -100,8 +100,7 @@ class SessionStore(SessionBase):  # type: ignore[misc]
         except EndedError:
             measures.changed("lost")
             raise UpdateError from None
-        except (TypeError, ValueError):
-            # It is no JSON, or too large for a cookie: the application's to hear of.
+        except SessionTooLargeError:
             raise
         except Exception as error:  # noqa: BLE001 - as above
             self._fail(error)
@@ -130,7 +129,11 @@ class SessionStore(SessionBase):  # type: ignore[misc]
             self.create()
             self._session_cache = data
             return
-        self._write(Changes(self._kept.texts, {}, []), renew=True)
+        try:
+            self._write(Changes(self._kept.texts, {}, []), renew=True)
+        except UpdateError:
+            # Another request has ended it, as a form that was sent twice does: log in all the same.
+            self.create()
         self.modified = True
 
     def delete(self, session_key: str | None = None) -> None:

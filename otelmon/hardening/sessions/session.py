@@ -10,7 +10,7 @@ from otelmon.hardening.sessions.errors import (
     RejectedError,
     SessionTooLargeError,
 )
-from otelmon.hardening.sessions.values import changes, check_key, text_of
+from otelmon.hardening.sessions.values import Changes, changes, check_key, text_of
 
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from otelmon.hardening.sessions.cookies import Cookie
     from otelmon.hardening.sessions.measures import Measures
     from otelmon.hardening.sessions.stores import Kept, Saved, Store
-    from otelmon.hardening.sessions.values import Changes
 
 
 class Part(NamedTuple):
@@ -173,18 +172,33 @@ class Session(MutableMapping[str, Any]):
         found = self._found(late=late)
         if found is None:
             return None
+        saved = self._saved(found)
+        return None if saved is None else self._remember(saved)
+
+    def _saved(self, found: Changes) -> Saved | None:
         try:
-            saved = self._part.store.save(self._kept, found, renew=self._renew)
+            return self._part.store.save(self._kept, found, renew=self._renew)
         except SessionTooLargeError:
             raise
         except EndedError:
-            # Another request has logged out: what this one knows must not come to life again.
             self._part.measures.changed("lost")
+            return self._saved_anew(found) if self._renew else None
         except Exception as error:  # noqa: BLE001 - whatever the server made the library raise
             self._fail(error)
-        else:
-            return self._remember(saved)
         return None
+
+    def _saved_anew(self, found: Changes) -> Saved | None:
+        """Keep a log-in although another request has ended the session that it began with.
+
+        A form that was sent twice does so. Only what this request has put in goes into the new one:
+        what it knows of the old one must not come to life again.
+        """
+        own = {key: text for key, text in found.put.items() if key in self._put}
+        data = self._touched()
+        for key in data.keys() - own.keys():
+            del data[key]
+        self._kept, self._renew = None, False
+        return self._saved(Changes(own, own, [])) if own else None
 
     def _found(self, *, late: bool) -> Changes | None:
         """Return what is to be kept; None if there is nothing to do."""
