@@ -15,6 +15,7 @@ from otelmon.checks import DiskCheck, HttpCheck, RedisCheck, SqlAlchemyCheck
 from otelmon.checks.registry import add_check
 from otelmon.engines import create_engine, engine_options
 from otelmon.errors import ConfigError, LedgerError, OtelmonError
+from otelmon.hardening.sessions.middleware import Sessions
 from otelmon.metrics.api.view import View
 from otelmon.middleware.requests import RequestMetrics
 from otelmon.middleware.routes import set_route
@@ -40,6 +41,7 @@ __all__ = [
     "RedisCheck",
     "RequestMetrics",
     "Rule",
+    "Sessions",
     "Settings",
     "SqlAlchemyCheck",
     "View",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from otelmon import faults
 from otelmon.alerts import registry
@@ -29,6 +29,7 @@ from otelmon.ledger.sockets import place
 from otelmon.metrics import rows
 from otelmon.metrics.api import adoption
 from otelmon.metrics.api.provider import MeterProvider
+from otelmon.metrics.api.view import View
 from otelmon.metrics.otlp import Push
 from otelmon.metrics.seen import Seen
 from otelmon.middleware import routes
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
     from otelmon.board import Published
     from otelmon.instruments.observing import Observing
     from otelmon.ledger.reader import Reading
-    from otelmon.metrics.api.view import View
     from otelmon.metrics.data import MetricsData
     from otelmon.metrics.past import Past
     from otelmon.recommendations.advice import Advice
@@ -210,6 +210,9 @@ class Monitor(RequestMetrics):
             _leave(instance, self.app)
 
 
+# What lies in one place for all processes is no process's own.
+_SHARED: Final = View(instrument_name="otelmon.session.active", meter_name=SCOPE, merge="max")
+
 _instance: Instance | None = None
 _provider: MeterProvider | None = None
 """Once it is OpenTelemetry's own there is no other in the life of the process."""
@@ -263,7 +266,7 @@ def _adopted(settings: Settings, views: Sequence[View]) -> MeterProvider:
             series_limit=settings.cardinality_limit, total_limit=settings.cardinality_total
         )
         _provider = MeterProvider(
-            ledger, views=views, disabled=settings.sdk_disabled or settings.disabled
+            ledger, views=(*views, _SHARED), disabled=settings.sdk_disabled or settings.disabled
         )
         adoption.adopt(_provider)
         _follow_forks()
