@@ -231,7 +231,7 @@ def test_a_ledger_that_is_taken_away_is_made_anew(
         assert until(lambda: moved(server), 20), server.log
         assert ledgers(server) == {"shared"}
         serve_many(server, 30)
-        assert until(lambda: counted(server) == 90), server.log
+        assert until(lambda: counted(server) == 90), (counted(server), by_worker(server, "/health"))
         found = peek.figures(server)
         assert found is not None
         assert found["workers"]["lost_requests"] == 0
