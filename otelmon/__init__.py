@@ -15,6 +15,7 @@ from otelmon.checks import DiskCheck, HttpCheck, RedisCheck, SqlAlchemyCheck
 from otelmon.checks.registry import add_check
 from otelmon.engines import create_engine, engine_options
 from otelmon.errors import ConfigError, LedgerError, OtelmonError
+from otelmon.hardening.body_limit import BodyLimit
 from otelmon.metrics.api.view import View
 from otelmon.middleware.requests import RequestMetrics
 from otelmon.middleware.routes import set_route
@@ -30,6 +31,7 @@ from otelmon.stack import Monitor, meter_provider, metrics_data, monitor
 
 
 __all__ = [
+    "BodyLimit",
     "ConfigError",
     "DiskCheck",
     "HttpCheck",

@@ -1,0 +1,241 @@
+"""`BodyLimit`: no request's body is longer than it may be, declared or not."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from otelmon.errors import ConfigError
+from otelmon.hardening.counted_input import CountedInput
+from otelmon.hardening.problem import problem, refuse
+from otelmon.hardening.refusals import DECLARED, MALFORMED, RECEIVED, refused
+from otelmon.settings import Settings
+from otelmon.settings.rules import OFF
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from types import TracebackType
+
+    from _typeshed import OptExcInfo
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from otelmon.settings.rules import Off
+    from otelmon.views.response import Response
+
+
+_DIGITS: Final = re.compile("[0-9]+")
+_MOST_DIGITS: Final = 18  # more bytes than anybody has; int() refuses thousands of digits
+
+
+class BodyLimit:
+    """Refuses bodies that are too long, before *app* is called where their length is declared.
+
+    *max_bytes* is MAX_CONTENT_LENGTH unless given, 16 MiB by default, and `"off"` is no limit.
+    *prefixes* has other limits for parts of the application, in bytes or `"off"`: the longest that
+    the path begins with holds, by whole segments, below SCRIPT_NAME: `/up` is not `/upload`.
+
+    A Content-Length above the limit is answered with 413, one that is no length with 400. All else
+    is counted while the application reads. The read that finds too much raises
+    `BodyTooLargeError`, and whatever the application makes of that, the client gets 413; where a
+    part of another answer was sent already, the connection breaks off. Nothing is kept in memory.
+
+    Raises:
+        ConfigError: a limit or a prefix cannot be used; with all that are wrong.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        *,
+        max_bytes: int | Off | None = None,
+        prefixes: Mapping[str, int | Off] | None = None,
+    ) -> None:
+        """Wrap *app*."""
+        if max_bytes is None:
+            max_bytes = Settings.from_env().limits().max_content_length
+        prefixes = prefixes or {}
+        if problems := [*_problems(max_bytes, prefixes)]:
+            raise ConfigError(*problems)
+        self.app = app
+        self._default = _number(max_bytes)
+        longest = sorted((prefix.rstrip("/") for prefix in prefixes), key=len, reverse=True)
+        given = {prefix.rstrip("/"): _number(limit) for prefix, limit in prefixes.items()}
+        self._prefixes = [(prefix, f"{prefix}/", given[prefix]) for prefix in longest]
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Refuse the request, or have the application answer it."""
+        limit = self._limit(environ.get("PATH_INFO", "")) if self._prefixes else self._default
+        if limit is None:
+            return self.app(environ, start_response)
+        refusal = _refusal(environ.get("CONTENT_LENGTH"), limit)
+        if refusal is not None:
+            return refuse(refusal, environ, start_response)
+        return self._counted(environ, start_response, limit)
+
+    def _counted(
+        self, environ: WSGIEnvironment, start_response: StartResponse, limit: int
+    ) -> Iterable[bytes]:
+        """Have the application answer a request that may become too long while it is read."""
+        counted = environ["wsgi.input"] = CountedInput(environ["wsgi.input"], limit)
+        call = _Call(counted, limit, environ, start_response)
+        try:
+            body = self.app(environ, start_response)
+        except Exception:
+            if counted.error is None:
+                raise
+            return call.refused()
+        if counted.error is None and _is_read_no_more(body, environ):
+            return body
+        return _Body(body, call)
+
+    def _limit(self, path: str) -> int | None:
+        """Return the limit of *path*, and where the application may see another path the lower."""
+        limit = self._of_prefix(path)
+        if "//" in path or "/." in path:
+            # Some applications answer /a//b and /a/../b as what these lead to.
+            plain = self._of_prefix(posixpath.normpath("/" + path.lstrip("/")))
+            limit = min((each for each in (limit, plain) if each is not None), default=None)
+        return limit
+
+    def _of_prefix(self, path: str) -> int | None:
+        """Return the limit of the longest prefix of *path*."""
+        for prefix, below, limit in self._prefixes:
+            if path == prefix or path.startswith(below):
+                return limit
+        return self._default
+
+
+class _Call:
+    """What it takes to replace the answer to one request."""
+
+    __slots__ = ("_environ", "_limit", "_start_response", "input")
+
+    def __init__(
+        self,
+        counted: CountedInput,
+        limit: int,
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
+    ) -> None:
+        self.input = counted
+        self._limit = limit
+        self._environ = environ
+        self._start_response = start_response
+
+    def refused(self) -> Iterable[bytes]:
+        """Answer 413 instead; raise where the server has sent a part of another answer."""
+        refused(RECEIVED)
+        error = self.input.error
+        assert error is not None
+
+        def replace(
+            status: str, headers: list[tuple[str, str]], _: OptExcInfo | None = None, /
+        ) -> Callable[[bytes], object]:
+            # The server's own rule: with an error it takes another answer while nothing is sent,
+            # and raises that error from then on.
+            trace = cast("TracebackType", error.__traceback__)
+            return self._start_response(status, headers, (type(error), error, trace))
+
+        answer = refuse(_too_large(self._limit), self._environ, replace)
+        # Its frames hold what holds it.
+        error.__traceback__ = None
+        return answer
+
+
+class _Body:
+    """A response whose pieces may be made while the request's body is still read."""
+
+    __slots__ = ("_body", "_call", "_next", "_refused")
+
+    def __init__(self, body: Iterable[bytes], call: _Call) -> None:
+        self._body = body
+        self._call = call
+        self._next: Callable[[], bytes] | None = None
+        self._refused: Iterator[bytes] | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        counted = self._call.input
+        if counted.error is None:
+            try:
+                if self._next is None:
+                    self._next = iter(self._body).__next__
+                piece = self._next()
+            except Exception:  # StopIteration too: the application may have caught ours, and ended
+                if counted.error is None:
+                    raise
+            else:
+                if counted.error is None:
+                    return piece
+        if self._refused is None:
+            self._refused = iter(self._call.refused())
+        return next(self._refused)
+
+    def close(self) -> None:
+        close = getattr(self._body, "close", None)
+        if close is not None:
+            close()
+
+
+def _is_read_no_more(body: Any, environ: WSGIEnvironment) -> bool:  # noqa: ANN401 - a server's file
+    """Tell whether nothing of the request is read from now on, so that *body* can stay as it is.
+
+    Servers look at what has a length, and send a file of theirs as a file.
+    """
+    if type(body) in (list, tuple, environ.get("wsgi.file_wrapper")):
+        return True
+    # HTTP/1 has no body without one of the two; HTTP/2 has.
+    length = environ.get("CONTENT_LENGTH")
+    is_first = environ.get("SERVER_PROTOCOL", "").startswith("HTTP/1")
+    return length == "0" or (not length and is_first and "HTTP_TRANSFER_ENCODING" not in environ)
+
+
+def _refusal(declared: str | None, limit: int) -> Response | None:
+    """Return the answer to a request whose Content-Length tells enough."""
+    if not declared:
+        return None
+    length = _length(declared)
+    if length is not None and length <= limit:
+        return None
+    refused(MALFORMED if length is None else DECLARED)
+    return _no_length() if length is None else _too_large(limit)
+
+
+def _length(declared: str) -> int | None:
+    """Return a Content-Length as a number; None if it is none in RFC 9110's digits.
+
+    A list of equal ones is refused too: two servers may take it for two bodies.
+    """
+    digits = declared.strip(" \t")
+    if not _DIGITS.fullmatch(digits):
+        return None
+    digits = digits.lstrip("0") or "0"
+    return int(digits[:_MOST_DIGITS]) if len(digits) <= _MOST_DIGITS else 10**_MOST_DIGITS
+
+
+def _number(limit: int | Off) -> int | None:
+    return None if isinstance(limit, str) else limit
+
+
+def _problems(max_bytes: object, prefixes: Mapping[str, object]) -> Iterator[str]:
+    names = {f"The limit of {prefix!r}": limit for prefix, limit in prefixes.items()}
+    for name, limit in {"max_bytes": max_bytes, **names}.items():
+        is_whole = isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0
+        if not (is_whole or limit == OFF):
+            yield f"{name} is {limit!r}: give a whole number of bytes from 0 up, or {OFF!r}."
+    for prefix in prefixes:
+        if not prefix.startswith("/") or posixpath.normpath(prefix) != prefix.rstrip("/"):
+            yield f"The prefix {prefix!r} begins no path: give one like '/upload'."
+
+
+def _too_large(limit: int) -> Response:
+    detail = f"The body of this request may have {limit} bytes."
+    return problem("413 Content Too Large", detail, max_bytes=limit)
+
+
+def _no_length() -> Response:
+    return problem("400 Bad Request", "Content-Length is not one number of bytes in digits.")
