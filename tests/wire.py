@@ -35,7 +35,7 @@ def exchange(port: int, *pieces: bytes, half_close: bool = False, timeout: float
     """Send the pieces one by one; return all that comes until the server closes."""
     with socket.create_connection(("127.0.0.1", port), timeout=timeout) as client:
         # A server that has refused may close before all is sent.
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        with contextlib.suppress(OSError):
             for piece in pieces:
                 client.sendall(piece)
             if half_close:
@@ -51,11 +51,16 @@ def _all(client: socket.socket) -> bytes:
     return said
 
 
-def answer(said: bytes) -> Answer:
-    """Return the last answer in what a server said, without those of the 1xx before it."""
+def final(said: bytes) -> bytes:
+    """Return what a server said without the answers of the 1xx before it."""
     while said.startswith(b"HTTP/1.1 1"):
         said = said.partition(b"\r\n\r\n")[2]
-    head, _, body = said.partition(b"\r\n\r\n")
+    return said
+
+
+def answer(said: bytes) -> Answer:
+    """Return the last answer in what a server said, without those of the 1xx before it."""
+    head, _, body = final(said).partition(b"\r\n\r\n")
     status, *lines = head.decode("latin-1").split("\r\n")
     headers = dict(_pairs(lines))
     if headers.get("Transfer-Encoding") == "chunked":

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import posixpath
 import re
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from otelmon.errors import ConfigError
 from otelmon.hardening.counted_input import CountedInput
+from otelmon.hardening.held_answer import HeldAnswer
 from otelmon.hardening.problem import problem, refuse
-from otelmon.hardening.refusals import DECLARED, MALFORMED, RECEIVED, refused
+from otelmon.hardening.refusals import DECLARED, MALFORMED, refused
 from otelmon.settings import Settings
 from otelmon.settings.rules import OFF
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-    from types import TracebackType
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from _typeshed import OptExcInfo
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
     from otelmon.settings.rules import Off
@@ -79,16 +79,16 @@ class BodyLimit:
     ) -> Iterable[bytes]:
         """Have the application answer a request that may become too long while it is read."""
         counted = environ["wsgi.input"] = CountedInput(environ["wsgi.input"], limit)
-        call = _Call(counted, limit, environ, start_response)
+        if _has_no_body(environ):
+            return self.app(environ, start_response)
+        answer = HeldAnswer(environ, start_response, counted, _too_large(limit))
         try:
-            body = self.app(environ, start_response)
+            body = self.app(environ, answer)
         except Exception:
             if counted.error is None:
                 raise
-            return call.refused()
-        if counted.error is None and _is_read_no_more(body, environ):
-            return body
-        return _Body(body, call)
+            return answer.refused()
+        return answer.respond(body)
 
     def _limit(self, path: str) -> int | None:
         """Return the limit of *path*, and where the application may see another path the lower."""
@@ -107,91 +107,19 @@ class BodyLimit:
         return self._default
 
 
-class _Call:
-    """What it takes to replace the answer to one request."""
+def _has_no_body(environ: WSGIEnvironment) -> bool:
+    """Tell whether nothing will come, so that the answer need not be held back.
 
-    __slots__ = ("_environ", "_limit", "_start_response", "input")
-
-    def __init__(
-        self,
-        counted: CountedInput,
-        limit: int,
-        environ: WSGIEnvironment,
-        start_response: StartResponse,
-    ) -> None:
-        self.input = counted
-        self._limit = limit
-        self._environ = environ
-        self._start_response = start_response
-
-    def refused(self) -> Iterable[bytes]:
-        """Answer 413 instead; raise where the server has sent a part of another answer."""
-        refused(RECEIVED)
-        error = self.input.error
-        assert error is not None
-
-        def replace(
-            status: str, headers: list[tuple[str, str]], _: OptExcInfo | None = None, /
-        ) -> Callable[[bytes], object]:
-            # The server's own rule: with an error it takes another answer while nothing is sent,
-            # and raises that error from then on.
-            trace = cast("TracebackType", error.__traceback__)
-            return self._start_response(status, headers, (type(error), error, trace))
-
-        answer = refuse(_too_large(self._limit), self._environ, replace)
-        # Its frames hold what holds it.
-        error.__traceback__ = None
-        return answer
-
-
-class _Body:
-    """A response whose pieces may be made while the request's body is still read."""
-
-    __slots__ = ("_body", "_call", "_next", "_refused")
-
-    def __init__(self, body: Iterable[bytes], call: _Call) -> None:
-        self._body = body
-        self._call = call
-        self._next: Callable[[], bytes] | None = None
-        self._refused: Iterator[bytes] | None = None
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        counted = self._call.input
-        if counted.error is None:
-            try:
-                if self._next is None:
-                    self._next = iter(self._body).__next__
-                piece = self._next()
-            except Exception:  # StopIteration too: the application may have caught ours, and ended
-                if counted.error is None:
-                    raise
-            else:
-                if counted.error is None:
-                    return piece
-        if self._refused is None:
-            self._refused = iter(self._call.refused())
-        return next(self._refused)
-
-    def close(self) -> None:
-        close = getattr(self._body, "close", None)
-        if close is not None:
-            close()
-
-
-def _is_read_no_more(body: Any, environ: WSGIEnvironment) -> bool:  # noqa: ANN401 - a server's file
-    """Tell whether nothing of the request is read from now on, so that *body* can stay as it is.
-
-    Servers look at what has a length, and send a file of theirs as a file.
+    It decides nothing else, so it may err where a server hides how a body is framed.
     """
-    if type(body) in (list, tuple, environ.get("wsgi.file_wrapper")):
-        return True
-    # HTTP/1 has no body without one of the two; HTTP/2 has.
-    length = environ.get("CONTENT_LENGTH")
-    is_first = environ.get("SERVER_PROTOCOL", "").startswith("HTTP/1")
-    return length == "0" or (not length and is_first and "HTTP_TRANSFER_ENCODING" not in environ)
+    length: str = environ.get("CONTENT_LENGTH", "")
+    return length == "0" or (
+        not length
+        and environ.get("REQUEST_METHOD") in ("GET", "HEAD")
+        and "HTTP_TRANSFER_ENCODING" not in environ
+        # HTTP/2 has bodies without either.
+        and environ.get("SERVER_PROTOCOL", "").startswith("HTTP/1")
+    )
 
 
 def _refusal(declared: str | None, limit: int) -> Response | None:
@@ -232,6 +160,7 @@ def _problems(max_bytes: object, prefixes: Mapping[str, object]) -> Iterator[str
             yield f"The prefix {prefix!r} begins no path: give one like '/upload'."
 
 
+@functools.cache
 def _too_large(limit: int) -> Response:
     detail = f"The body of this request may have {limit} bytes."
     return problem("413 Content Too Large", detail, max_bytes=limit)
