@@ -16,6 +16,7 @@ from otelmon.checks.registry import add_check
 from otelmon.engines import create_engine, engine_options
 from otelmon.errors import ConfigError, LedgerError, OtelmonError
 from otelmon.hardening.body_limit import BodyLimit
+from otelmon.hardening.static import Static, static_url
 from otelmon.metrics.api.view import View
 from otelmon.middleware.requests import RequestMetrics
 from otelmon.middleware.routes import set_route
@@ -44,6 +45,7 @@ __all__ = [
     "Rule",
     "Settings",
     "SqlAlchemyCheck",
+    "Static",
     "View",
     "add_check",
     "add_rule",
@@ -59,5 +61,6 @@ __all__ = [
     "observe_queue",
     "redis_client",
     "set_route",
+    "static_url",
 ]
 __version__ = "0.1.0"

@@ -89,7 +89,7 @@ def _flask_form() -> str:
     return str(sum(map(len, flask.request.form.values())))
 
 
-@csrf_exempt
+@csrf_exempt  # type: ignore[untyped-decorator]
 def _django(request: Any) -> Any:  # noqa: ANN401 - Django has no types
     return HttpResponse(str(len(request.body)))
 
