@@ -1,0 +1,213 @@
+"""Static and static_url without a server: what may be cached, what is refused, what is named."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import django
+import pytest
+from django.conf import settings as django_settings
+from django.contrib.staticfiles.storage import ManifestStaticFilesStorage
+from django.core.files.base import ContentFile
+
+from otelmon import ConfigError, Static, static_url
+from otelmon.hardening import static as module
+from otelmon.hardening.collect import collect
+from tests.wsgi_driver import environ, serve
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+
+YEAR = "max-age=31536000, public, immutable"
+HOUR = "max-age=3600, public"
+
+
+@pytest.fixture(autouse=True)
+def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have no STATIC_* setting, and nothing known of one."""
+    for name in ("STATIC_ROOT", "STATIC_PREFIX", "STATIC_MAX_AGE"):
+        monkeypatch.delenv(name, raising=False)
+    module._default.cache_clear()
+    yield
+    module._default.cache_clear()
+
+
+def application(_: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Find nothing."""
+    start_response("404 Not Found", [])
+    return [b""]
+
+
+def cached(static: Static, path: str) -> str | None:
+    """Return the Cache-Control of a file that is served, else None."""
+    seen = serve(static, environ(path=path))
+    assert seen.status in {"200 OK", "404 Not Found"}
+    return dict(seen.headers).get("Cache-Control")
+
+
+def test_the_settings_say_where_and_how_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """STATIC_ROOT, STATIC_PREFIX and STATIC_MAX_AGE hold unless others are given."""
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "a.js").write_text("a")
+    collect([tmp_path / "source"], tmp_path / "root")
+    monkeypatch.setenv("STATIC_ROOT", str(tmp_path / "root"))
+    monkeypatch.setenv("STATIC_PREFIX", "/assets/")
+    monkeypatch.setenv("STATIC_MAX_AGE", "60")
+    static = Static(application)
+    assert cached(static, static.url("a.js")) == "max-age=60, public, immutable"
+    assert cached(static, "/assets/a.js") == "max-age=60, public"
+    given = Static(application, root=tmp_path / "root", prefix="/", max_age=0)
+    assert cached(given, given.url("a.js")) == "max-age=0, public"
+    assert given.url("a.js").startswith("/a.")
+
+
+def test_a_pattern_vouches_for_names_too(tmp_path: Path) -> None:
+    """Names that *hashed* finds get the year, for what bundlers make; no others do."""
+    for name in ("index-BfX12abc.js", "index.js"):
+        (tmp_path / name).write_text("a")
+    static = Static(application, root=tmp_path, hashed=r"-[\w-]{8}\.\w+$")
+    assert cached(static, "/static/index-BfX12abc.js") == YEAR
+    assert cached(static, "/static/index.js") == HOUR
+
+
+def test_the_list_of_django_vouches_for_its_names(tmp_path: Path) -> None:
+    """What Django's ManifestStaticFilesStorage lists gets the year; an older hash gets an hour."""
+    if not django_settings.configured:
+        django_settings.configure(SECRET_KEY="made up", LOGGING_CONFIG=None)
+        django.setup()
+    storage = ManifestStaticFilesStorage(location=str(tmp_path), base_url="/static/")
+    storage.save("app.css", ContentFile(b"body {}"))
+    assert all(
+        not isinstance(each[2], Exception)
+        for each in storage.post_process({"app.css": (storage, "app.css")})
+    )
+    (tmp_path / "app.0123456789ab.css").write_text("an older one")
+    static = Static(application, root=tmp_path)
+    hashed = static.url("app.css")
+    assert hashed == "/static/" + storage.stored_name("app.css")
+    assert cached(static, hashed) == YEAR
+    assert cached(static, "/static/app.css") == HOUR
+    assert cached(static, "/static/app.0123456789ab.css") == HOUR
+    assert cached(static, "/static/staticfiles.json") is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        '{"name": "My app"}',
+        '{"otelmon": 1}',
+        '{"otelmon": 1, "files": {"a": 5}}',
+        "[" * 9999,
+    ],
+    ids=range(7),
+)
+def test_a_list_of_that_name_that_is_another_is_a_file(tmp_path: Path, content: str) -> None:
+    """A web application's manifest.json, or a broken one, vouches for nothing and is served."""
+    (tmp_path / "manifest.json").write_text(content)
+    (tmp_path / "app.0123456789ab.css").write_text("a")
+    static = Static(application, root=tmp_path)
+    assert cached(static, "/static/manifest.json") == HOUR
+    assert cached(static, "/static/app.0123456789ab.css") == HOUR
+
+
+def test_what_cannot_be_served_is_said_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No root, a root that is none, a wrong prefix, age or pattern: a ConfigError names it."""
+    with pytest.raises(ConfigError, match="set STATIC_ROOT, or give root"):
+        Static(application)
+    with pytest.raises(ConfigError, match=r"root is '/nowhere'.*otelmon collect"):
+        Static(application, root="/nowhere")
+    monkeypatch.setenv("STATIC_ROOT", "/nowhere")
+    with pytest.raises(ConfigError, match="STATIC_ROOT is '/nowhere'"):
+        Static(application)
+    wrong: dict[str, Any] = {"prefix": "static", "max_age": -1, "hashed": "("}
+    with pytest.raises(ConfigError) as raised:
+        Static(application, root=tmp_path, **wrong)
+    assert [problem.split()[0] for problem in raised.value.problems] == [*wrong]
+
+
+def test_an_absent_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without WhiteNoise a ConfigError says what to install."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(ConfigError, match=r"whitenoise.*otelmon\[hardening\]"):
+        Static(application, root=tmp_path)
+
+
+def test_a_url_is_hashed_where_a_list_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`static_url` has the hash once there is a list, else none; it is quoted, below SCRIPT_NAME."""
+    monkeypatch.setenv("STATIC_ROOT", str(tmp_path / "root"))
+    assert static_url("app.css") == "/static/app.css"
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "app.css").write_text("a")
+    collect([tmp_path / "source"], tmp_path / "root")
+    (hashed,) = (tmp_path / "root").glob("app.*.css")
+    assert static_url("app.css") == static_url("/app.css") == f"/static/{hashed.name}"
+    below = environ(SCRIPT_NAME="/caf\u00c3\u00a9")
+    assert static_url("a b#.png", below) == "/caf%C3%A9/static/a%20b%23.png"
+
+
+def test_a_url_needs_no_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where STATIC_ROOT is unset, the name stays as it is."""
+    monkeypatch.setenv("STATIC_PREFIX", "/")
+    assert static_url("app.css") == "/app.css"
+
+
+def test_a_root_that_is_empty_or_goes_is_no_error(tmp_path: Path) -> None:
+    """Where no file is, or none any more, all is the application's."""
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "a.txt").write_text("a")
+    static = Static(application, root=tmp_path / "root")
+    (tmp_path / "root").rename(tmp_path / "moved")
+    assert cached(static, "/static/a.txt") is None
+    assert cached(Static(application, root=_made(tmp_path / "empty")), "/static/a.txt") is None
+
+
+def _made(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def test_a_system_without_directory_descriptors_follows_no_link_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where files can only be opened by their paths, these are looked at before."""
+    monkeypatch.setattr(os, "supports_dir_fd", set[object]())
+    (tmp_path / "root").mkdir()
+    (tmp_path / "secret").write_text("as it was")
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / "root" / name).write_text("as it was")
+    static = Static(application, root=tmp_path / "root")
+    (tmp_path / "root" / "b.txt").unlink()
+    (tmp_path / "root" / "b.txt").symlink_to(tmp_path / "secret")
+    assert cached(static, "/static/a.txt") == HOUR
+    assert cached(static, "/static/b.txt") is None
+
+
+def test_a_variant_that_goes_is_missed_by_nobody(tmp_path: Path) -> None:
+    """Without its compressed variant a file is sent as it is; with a new one, that."""
+    (tmp_path / "a.txt").write_text("a" * 100)
+    (tmp_path / "a.txt.gz").write_bytes(b"zipped")
+    static = Static(application, root=tmp_path)
+    asked = environ(path="/static/a.txt", HTTP_ACCEPT_ENCODING="gzip")
+
+    def encoding() -> str | None:
+        return dict(serve(static, asked).headers).get("Content-Encoding")
+
+    assert encoding() == "gzip"
+    (tmp_path / "a.txt.gz").unlink()
+    assert encoding() is None
+    (tmp_path / "a.txt.gz").mkdir()
+    (tmp_path / "a.txt").write_text("b" * 200)
+    assert encoding() is None
