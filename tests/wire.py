@@ -31,9 +31,11 @@ def request(path: str | bytes, *headers: str, method: str = "POST") -> bytes:
     return b"\r\n".join([*lines, b"", b""])
 
 
-def exchange(port: int, *pieces: bytes, half_close: bool = False, timeout: float = 30.0) -> bytes:
-    """Send the pieces one by one; return all that comes until the server closes."""
-    with socket.create_connection(("127.0.0.1", port), timeout=timeout) as client:
+def exchange(
+    port: int, *pieces: bytes, half_close: bool = False, source: str = "127.0.0.1"
+) -> bytes:
+    """Send the pieces one by one from *source*; return all that comes until the server closes."""
+    with socket.create_connection(("127.0.0.1", port), 30, (source, 0)) as client:
         # A server that has refused may close before all is sent.
         with contextlib.suppress(OSError):
             for piece in pieces:
