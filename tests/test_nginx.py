@@ -59,7 +59,12 @@ def _site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         workers=1,
         worker_class="gthread",
         args=("--threads", "4"),
-        env={"STATIC_ROOT": str(root), "TRUSTED_PROXIES": "1", "SEEN": str(seen)},
+        env={
+            "STATIC_ROOT": str(root),
+            "TRUSTED_PROXIES": "1",
+            "SEEN": str(seen),
+            "MONITORING_INTERVAL": "1",
+        },
     )
     with gunicorn, Nginx(directory, upstream=gunicorn.port, root=root) as nginx:
         yield Site(nginx, gunicorn, root, seen)
@@ -173,8 +178,8 @@ def test_the_wait_for_a_worker_is_measured(site: Site) -> None:
     """The stamp of nginx becomes otelmon's queue time."""
     site.nginx.ask("/who")
 
-    def count() -> bool:
+    def waited() -> object:
         text = site.gunicorn.get("/metrics").text
-        return re.search(r"queue\w*_count\{[^}]*\} [1-9]", text) is not None
+        return re.search(r'^otelmon_window_queue_seconds\{window="60".*\} \d', text, re.MULTILINE)
 
-    assert until(count), site.gunicorn.get("/metrics").text
+    assert until(waited)
