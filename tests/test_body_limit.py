@@ -80,11 +80,37 @@ def test_a_length_up_to_the_limit_passes(length: str) -> None:
 
 
 def test_a_length_that_lies_is_counted() -> None:
-    """A server that hands out more than was declared does not get more than the limit through."""
+    """A body ends where it was declared to end; beside another framing, at the limit."""
+    sizes: list[int] = []
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        stream = environ["wsgi.input"]
+        sizes.append(sum(len(piece) for piece in (stream.read(), stream.read(5), *stream)))
+        start_response("200 OK", [])
+        return []
+
+    limited = BodyLimit(app, max_bytes=100)
+    assert answer(limited, body=b"x" * 101, CONTENT_LENGTH="5") == 200
+    assert sizes == [5]
+    both = {"CONTENT_LENGTH": "5", "HTTP_TRANSFER_ENCODING": "chunked"}
+    assert answer(limited, body=b"x" * 100, **both) == 200
+    assert answer(limited, body=b"x" * 101, **both) == 413
+    assert answer(limited, body=b"x" * 101, SERVER_PROTOCOL="HTTP/2", REQUEST_METHOD="GET") == 413
+    assert sizes == [5, 100]
+
+
+def test_a_server_is_not_read_beyond_what_was_declared() -> None:
+    """Where a read beyond the end would wait for a client for ever, there is none."""
+
+    class Socket(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            assert size is not None
+            assert 0 < size <= len(self.getvalue()) - self.tell()
+            return super().read(size)
+
     limited = BodyLimit(reading, max_bytes=100)
-    assert answer(limited, body=b"x" * 100, CONTENT_LENGTH="5") == 200
-    assert answer(limited, body=b"x" * 101, CONTENT_LENGTH="5") == 413
-    assert answer(limited, body=b"x" * 101, SERVER_PROTOCOL="HTTP/2") == 413
+    more: Any = {"wsgi.input": Socket(b"x" * 7)}
+    assert answer(limited, CONTENT_LENGTH="7", **more) == 200
 
 
 @pytest.mark.parametrize(
@@ -201,24 +227,46 @@ def test_the_body_of_an_answer_stays_what_the_server_knows() -> None:
 
 
 def test_the_body_that_is_replaced_is_closed() -> None:
-    """The application's own body is closed with the answer that takes its place."""
+    """The application's own body is closed, with the answer that takes its place or its error."""
     closed = []
+    error: list[Exception] = []
 
     class Body:
         def __iter__(self) -> Iterator[bytes]:
+            if error:
+                raise error[0]
             return iter([b"fine"])
 
         def close(self) -> None:
             closed.append(True)
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        with pytest.raises(BodyTooLargeError):
-            environ["wsgi.input"].read()
+        if not error:
+            with pytest.raises(BodyTooLargeError):
+                environ["wsgi.input"].read()
         start_response("200 OK", [])
         return Body()
 
     assert answer(BodyLimit(app, max_bytes=10), body=b"x" * 11) == 413
     assert closed == [True]
+    error.append(KeyError())
+    with pytest.raises(KeyError):
+        answer(BodyLimit(app, max_bytes=10), body=b"x" * 11)
+    assert closed == [True, True]
+
+
+def test_the_status_is_there_when_the_application_returns() -> None:
+    """A server that asks for status and headers before it iterates gets them."""
+    said = []
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("201 Created", [])
+        return iter([b"a", b"b"])
+
+    request = {**environ("POST"), "wsgi.input": io.BytesIO(b"x")}
+    body = BodyLimit(app, max_bytes=10)(request, lambda *args: said.append(args[0]))  # type: ignore[arg-type]
+    assert said == ["201 Created"]
+    assert [*body] == [b"a", b"b"]
 
 
 def test_what_is_written_is_held_back_no_longer() -> None:

@@ -36,8 +36,8 @@ class BodyLimit:
     *prefixes* has other limits for parts of the application, in bytes or `"off"`: the longest that
     the path begins with holds, by whole segments, below SCRIPT_NAME: `/up` is not `/upload`.
 
-    A Content-Length above the limit is answered with 413, one that is no length with 400. All else
-    is counted while the application reads. The read that finds too much raises
+    A Content-Length above the limit is answered with 413, one that is no length with 400. A body
+    without one is counted while the application reads. The read that finds too much raises
     `BodyTooLargeError`, and whatever the application makes of that, the client gets 413; where a
     part of another answer was sent already, the connection breaks off. Nothing is kept in memory.
 
@@ -78,7 +78,13 @@ class BodyLimit:
         self, environ: WSGIEnvironment, start_response: StartResponse, limit: int
     ) -> Iterable[bytes]:
         """Have the application answer a request that may become too long while it is read."""
-        counted = environ["wsgi.input"] = CountedInput(environ["wsgi.input"], limit)
+        declared = None if "HTTP_TRANSFER_ENCODING" in environ else environ.get("CONTENT_LENGTH")
+        length = _length(declared) if declared else None
+        counted = environ["wsgi.input"] = CountedInput(
+            environ["wsgi.input"],
+            limit if length is None else length,
+            declared=length is not None,
+        )
         if _has_no_body(environ):
             return self.app(environ, start_response)
         answer = HeldAnswer(environ, start_response, counted, _too_large(limit))

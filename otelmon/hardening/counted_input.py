@@ -20,17 +20,19 @@ class BodyTooLargeError(OtelmonError):
 class CountedInput:
     """`wsgi.input` with a limit: all that PEP 3333 lets an application call, and nothing else.
 
-    One byte more than the limit is asked for, never two, so a body that is exactly as long passes,
+    Where the length was declared, the body ends there, also under a server that would read on.
+    Else one byte more than the limit is asked for, never two, so a body that is exactly as long passes,
     also where the application reads until nothing comes. That byte reaches nobody: what it came
     with is dropped. Nothing is kept here; what the application does not ask for is not read.
     """
 
-    __slots__ = ("_input", "_left", "error")
+    __slots__ = ("_input", "_left", "_more", "error")
 
-    def __init__(self, stream: InputStream, limit: int) -> None:
-        """Let *limit* bytes of *stream* pass."""
+    def __init__(self, stream: InputStream, limit: int, *, declared: bool = False) -> None:
+        """Let *limit* bytes of *stream* pass; if *declared*, that is all there is."""
         self._input = stream
         self._left = limit
+        self._more = 0 if declared else 1
         self.error: BodyTooLargeError | None = None
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -41,12 +43,13 @@ class CountedInput:
         """
         if size is None or size < 0:
             return self._rest()
-        return self._counted(self._input.read(self._asked(size)))
+        asked = self._asked(size)
+        return self._counted(self._input.read(asked)) if asked else b""
 
     def readline(self, size: int | None = -1, /) -> bytes:
         """Return a line, or *size* bytes of it; raises as `read` does."""
-        asked = self._left + 1 if size is None or size < 0 else size
-        return self._counted(self._input.readline(self._asked(asked)))
+        asked = self._asked(self._left + 1 if size is None or size < 0 else size)
+        return self._counted(self._input.readline(asked)) if asked else b""
 
     def readlines(self, hint: int | None = -1, /) -> list[bytes]:
         """Return the lines that are left, or enough of them for *hint* bytes; raises as above."""
@@ -74,7 +77,7 @@ class CountedInput:
     def _rest(self) -> bytes:
         pieces = []
         # More than once: only nothing is the end, whatever was asked for.
-        while piece := self._counted(self._input.read(self._asked(self._left + 1))):
+        while piece := self.read(self._left + 1):
             pieces.append(piece)
         return b"".join(pieces)
 
@@ -82,7 +85,7 @@ class CountedInput:
         """Return what to ask the server for; nothing more once there was too much."""
         if self.error is not None:
             raise self.error
-        return min(size, self._left + 1)
+        return min(size, self._left + self._more)
 
     def _counted(self, piece: bytes) -> bytes:
         self._left -= len(piece)

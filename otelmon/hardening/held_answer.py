@@ -29,6 +29,7 @@ class HeldAnswer:
     __slots__ = (
         "_body",
         "_environ",
+        "_first",
         "_head",
         "_input",
         "_next",
@@ -55,6 +56,7 @@ class HeldAnswer:
         self._body: Any = None
         self._next: Callable[[], bytes] | None = None
         self._refused: Iterator[bytes] | None = None
+        self._first: bytes | None = None
 
     def __call__(
         self, status: str, headers: list[tuple[str, str]], exc_info: OptExcInfo | None = None, /
@@ -80,6 +82,14 @@ class HeldAnswer:
             self._begin()
             return body
         self._body = body
+        try:
+            # Now, because granian asks for the status as soon as the application has returned.
+            self._first = next(self)
+        except StopIteration:
+            return self
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def refused(self) -> Iterable[bytes]:
@@ -99,26 +109,34 @@ class HeldAnswer:
 
     def __next__(self) -> bytes:
         """Return the next piece: of the refusal, once there is an error."""
-        if self._input.error is None:
-            try:
-                piece = self._piece()
-            except Exception as error:
-                if self._input.error is None:
-                    if isinstance(error, StopIteration):
-                        self._begin()
-                    raise
-            else:
-                if self._input.error is None:
-                    self._begin()
-                    return piece
+        first, self._first = self._first, None
+        if first is not None:
+            return first
+        piece = self._own() if self._input.error is None else None
+        if piece is not None:
+            return piece
         if self._refused is None:
             self._refused = iter(self.refused())
         return next(self._refused)
 
-    def _piece(self) -> bytes:
-        if self._next is None:
-            self._next = iter(self._body).__next__
-        return self._next()
+    def _own(self) -> bytes | None:
+        """Return the application's next piece; None if its request is too long by now."""
+        try:
+            if self._next is None:
+                self._next = iter(self._body).__next__
+            piece = self._next()
+        except StopIteration:
+            if self._input.error is None:
+                self._begin()
+                raise
+        except Exception:
+            if self._input.error is None:
+                raise
+        else:
+            if self._input.error is None:
+                self._begin()
+                return piece
+        return None
 
     def close(self) -> None:
         """Close the application's body."""
