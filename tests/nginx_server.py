@@ -9,6 +9,8 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import psutil
+
 from tests import wire
 from tests.gunicorn_server import ROOT, Answer, free_port
 from tests.waiting import until
@@ -69,7 +71,13 @@ class Nginx:
                 stderr=log,
             )
         assert until(self._listens), self.log
+        # It listens before it has workers, one per processor that is online.
+        assert until(lambda: len(self._workers()) == os.sysconf("SC_NPROCESSORS_ONLN")), self.log
         return self
+
+    def _workers(self) -> list[psutil.Process]:
+        assert self._process is not None
+        return psutil.Process(self._process.pid).children()
 
     def __exit__(
         self,

@@ -60,6 +60,8 @@ def _site(
         env={"SEEN": str(seen)},
     )
     with server:
+        # gunicorn listens before it has a worker.
+        assert server.get("/plain/nothing").status == 200
         yield Site(server, seen)
 
 

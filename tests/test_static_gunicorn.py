@@ -84,6 +84,8 @@ def _site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         env={"STATIC_ROOT": str(root)},
     )
     with server:
+        # gunicorn listens before it has a worker.
+        assert server.get("/url/app.css").status == 200
         yield Site(server, root)
 
 
