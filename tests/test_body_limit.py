@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otelmon import BodyLimit, ConfigError
+from otelmon import BodyLimit, ConfigError, faults
+from otelmon.hardening import refusals
 from otelmon.hardening.counted_input import BodyTooLargeError, CountedInput
 from tests.wsgi_driver import environ, serve
 
@@ -286,6 +287,31 @@ def test_what_is_written_is_held_back_no_longer() -> None:
     with pytest.raises(BodyTooLargeError):
         BodyLimit(app, max_bytes=10)(request, start_response)
     assert sent == ["200 OK", b"written"]
+
+
+def test_a_server_is_told_of_an_error_behind_its_first_byte() -> None:
+    """Once an answer has begun, `start_response` with an error reaches the server."""
+
+    def app(_: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        yield b"begun"
+        try:
+            int("nothing")
+        except ValueError:
+            start_response("502 Bad Gateway", [], sys.exc_info())
+
+    seen = serve(BodyLimit(app, max_bytes=10), environ("POST"))
+    assert "ValueError" in repr(seen.events)
+    assert seen.status == "200 OK"
+
+
+def test_a_refusal_that_cannot_be_counted_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the counter fails, the client has its answer, and the fault is known."""
+    monkeypatch.setattr(refusals, "meter_provider", _never)
+    before = faults.seen().get("body_limit")
+    assert answer(BodyLimit(_never, max_bytes=10), CONTENT_LENGTH="11") == 413
+    after = faults.seen()["body_limit"]
+    assert after.times == (before.times if before else 0) + 1
 
 
 def test_an_answer_is_begun_as_the_protocol_says() -> None:

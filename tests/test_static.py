@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 import django
@@ -10,11 +12,13 @@ import pytest
 from django.conf import settings as django_settings
 from django.contrib.staticfiles.storage import ManifestStaticFilesStorage
 from django.core.files.base import ContentFile
+from hypothesis import given
+from hypothesis import strategies as st
 
-from otelmon import ConfigError, Static, static_url
+from otelmon import BodyLimit, ConfigError, Static, static_url
 from otelmon.hardening import static as module
 from otelmon.hardening.collect import collect
-from tests.wsgi_driver import environ, serve
+from tests.wsgi_driver import Measured, environ, serve
 
 
 if TYPE_CHECKING:
@@ -211,3 +215,48 @@ def test_a_variant_that_goes_is_missed_by_nobody(tmp_path: Path) -> None:
     (tmp_path / "a.txt.gz").mkdir()
     (tmp_path / "a.txt").write_text("b" * 200)
     assert encoding() is None
+
+
+ODD = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), max_size=30)
+VALUES = st.one_of(
+    ODD,
+    st.from_regex(r"(bytes|x)=[-0-9,_ ]{0,12}", fullmatch=True),
+    st.from_regex(r'(W/)?"?[a*,"]{0,6}"?', fullmatch=True),
+    st.from_regex(r"(gzip|br|\*)(;q=[-0-9.anife]{0,5})?(,gzip)?", fullmatch=True),
+    st.from_regex(
+        r"Thu, [0-9]{1,3} Jan [0-9]{1,6} [0-9]{1,3}:00:01( GMT| [-+][0-9]{4})?", fullmatch=True
+    ),
+)
+HEADERS = (
+    *("HTTP_RANGE", "HTTP_IF_RANGE", "HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH"),
+    *("HTTP_IF_MODIFIED_SINCE", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_ACCEPT_ENCODING"),
+)
+
+
+@pytest.fixture(name="served", scope="module")
+def _served(tmp_path_factory: pytest.TempPathFactory) -> Static:
+    root = tmp_path_factory.mktemp("root")
+    (root / "a.txt").write_text("a" * 100)
+    (root / "a.txt.gz").write_bytes(b"zipped")
+    return Static(application, root=root)
+
+
+@given(headers=st.dictionaries(st.sampled_from(HEADERS), VALUES, max_size=4))
+def test_no_header_breaks_an_answer(served: Static, headers: dict[str, str]) -> None:
+    """Whatever a client sends as range, tag, date or encoding: an answer that fits its length."""
+    for method in ("GET", "HEAD"):
+        seen = serve(served, environ(method, "/static/a.txt", **headers))
+        assert seen.status is not None
+        assert seen.status[:3] in {"200", "206", "304", "412", "416"}
+        length = dict(seen.headers).get("Content-Length")
+        assert length is None or method == "HEAD" or len(seen.body) == int(length)
+
+
+@pytest.mark.parametrize("kind", ["bottle", "falcon"])
+def test_the_routes_behind_both_are_found(kind: str, tmp_path: Path) -> None:
+    """An application's routes are known through BodyLimit and Static."""
+    shop = importlib.import_module(f"tests.apps.{kind}_shop").create_app()
+    (tmp_path / "a.txt").write_text("a")
+    measured = Measured(BodyLimit(Static(shop, root=tmp_path)))
+    measured.ask(environ(path="/u/5"))
+    assert re.fullmatch(r"/u/[<{].*", measured.row().route)

@@ -69,29 +69,25 @@ class BodyLimit:
         limit = self._limit(environ.get("PATH_INFO", "")) if self._prefixes else self._default
         if limit is None:
             return self.app(environ, start_response)
-        refusal = _refusal(environ.get("CONTENT_LENGTH"), limit)
-        if refusal is not None:
-            return refuse(refusal, environ, start_response)
-        return self._counted(environ, start_response, limit)
-
-    def _counted(
-        self, environ: WSGIEnvironment, start_response: StartResponse, limit: int
-    ) -> Iterable[bytes]:
-        """Have the application answer a request that may become too long while it is read."""
-        declared = None if "HTTP_TRANSFER_ENCODING" in environ else environ.get("CONTENT_LENGTH")
+        declared = environ.get("CONTENT_LENGTH")
         length = _length(declared) if declared else None
-        counted = environ["wsgi.input"] = CountedInput(
-            environ["wsgi.input"],
-            limit if length is None else length,
-            declared=length is not None,
-        )
+        if declared and (length is None or length > limit):
+            refused(MALFORMED if length is None else DECLARED)
+            refusal = _no_length() if length is None else _too_large(limit)
+            return refuse(refusal, environ, start_response)
+        ends = length is not None and "HTTP_TRANSFER_ENCODING" not in environ
+        counted = CountedInput(environ["wsgi.input"], (length or 0) if ends else limit, ends=ends)
+        environ["wsgi.input"] = counted
         if _has_no_body(environ):
             return self.app(environ, start_response)
-        answer = HeldAnswer(environ, start_response, counted, _too_large(limit))
+        return self._held(environ, HeldAnswer(environ, start_response, counted, _too_large(limit)))
+
+    def _held(self, environ: WSGIEnvironment, answer: HeldAnswer) -> Iterable[bytes]:
+        """Have the application answer a request that may become too long while it is read."""
         try:
             body = self.app(environ, answer)
         except Exception:
-            if counted.error is None:
+            if not answer.is_refused:
                 raise
             return answer.refused()
         return answer.respond(body)
@@ -126,17 +122,6 @@ def _has_no_body(environ: WSGIEnvironment) -> bool:
         # HTTP/2 has bodies without either.
         and environ.get("SERVER_PROTOCOL", "").startswith("HTTP/1")
     )
-
-
-def _refusal(declared: str | None, limit: int) -> Response | None:
-    """Return the answer to a request whose Content-Length tells enough."""
-    if not declared:
-        return None
-    length = _length(declared)
-    if length is not None and length <= limit:
-        return None
-    refused(MALFORMED if length is None else DECLARED)
-    return _no_length() if length is None else _too_large(limit)
 
 
 def _length(declared: str) -> int | None:

@@ -28,11 +28,11 @@ class CountedInput:
 
     __slots__ = ("_input", "_left", "_more", "error")
 
-    def __init__(self, stream: InputStream, limit: int, *, declared: bool = False) -> None:
-        """Let *limit* bytes of *stream* pass; if *declared*, that is all there is."""
+    def __init__(self, stream: InputStream, limit: int, *, ends: bool = False) -> None:
+        """Let *limit* bytes of *stream* pass; *ends* says that there are no more."""
         self._input = stream
         self._left = limit
-        self._more = 0 if declared else 1
+        self._more = 0 if ends else 1
         self.error: BodyTooLargeError | None = None
 
     def read(self, size: int | None = -1, /) -> bytes:

@@ -92,6 +92,11 @@ class HeldAnswer:
             raise
         return self
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether the request is too long by now."""
+        return self._input.error is not None
+
     def refused(self) -> Iterable[bytes]:
         """Send the refusal instead; raise the error where a part of another answer was sent."""
         error = self._input.error
