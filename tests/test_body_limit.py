@@ -366,13 +366,15 @@ def test_what_is_read_is_what_was_sent_up_to_the_limit(
     body: bytes, limit: int, ways: list[tuple[str, Any]]
 ) -> None:
     """In whatever way it is read: what a file gives, and an error where that exceeds the limit."""
-    counted, file = CountedInput(io.BytesIO(body), limit), io.BytesIO(body)
+    sent, file = io.BytesIO(body), io.BytesIO(body)
+    counted = CountedInput(sent, limit)
     for name, argument in ways:
         wanted = _read(file, name, argument)
         if file.tell() > limit:
             for _ in range(2):
                 with pytest.raises(BodyTooLargeError):
                     _read(counted, name, argument)
+            assert sent.tell() == limit + 1
             return
         assert _read(counted, name, argument) == wanted
     assert counted.error is None

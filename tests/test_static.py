@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from otelmon import BodyLimit, ConfigError, Static, static_url
 from otelmon.hardening import static as module
 from otelmon.hardening.collect import collect
+from otelmon.hardening.tree import Tree
 from tests.wsgi_driver import Measured, environ, serve
 
 
@@ -197,6 +198,21 @@ def test_a_system_without_directory_descriptors_follows_no_link_either(
     (tmp_path / "root" / "b.txt").symlink_to(tmp_path / "secret")
     assert cached(static, "/static/a.txt") == HOUR
     assert cached(static, "/static/b.txt") is None
+
+
+def test_no_link_is_followed_while_a_file_is_opened(tmp_path: Path) -> None:
+    """A tree opens its files, and no link, neither at the end nor on the way, and waits for none."""
+    (tmp_path / "root" / "deep").mkdir(parents=True)
+    (tmp_path / "root" / "deep" / "a.txt").write_text("a")
+    (tmp_path / "root" / "alias").symlink_to("deep")
+    (tmp_path / "root" / "link").symlink_to("deep/a.txt")
+    os.mkfifo(tmp_path / "root" / "pipe")
+    tree = Tree(str(tmp_path / "root"))
+    for name in ("deep/a.txt", "pipe"):
+        os.close(tree.open(name))
+    for name in ("alias/a.txt", "link", "deep/nothing"):
+        with pytest.raises(OSError, match=r"symbolic|directory"):
+            tree.open(name)
 
 
 def test_a_variant_that_goes_is_missed_by_nobody(tmp_path: Path) -> None:
