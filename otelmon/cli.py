@@ -221,14 +221,19 @@ def _add_collect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="N",
         help="earlier runs whose files stay for pages made then (default: %(default)s)",
     )
+    parser.add_argument(
+        "--env-file", type=Path, metavar="FILE", help="variables that go before the environment's"
+    )
     old.add_argument("--prune", action="store_const", const=0, dest="keep", help="as --keep 0")
 
 
 def _collect(options: argparse.Namespace, environ: Mapping[str, str]) -> None:
     require(["whitenoise"], "'otelmon[hardening]'")
     from otelmon.hardening.collect import collect, default_root
+    from otelmon.settings.env_file import read_env_file
 
-    static = Settings.from_env(environ).static()
+    own = {} if options.env_file is None else read_env_file(options.env_file)
+    static = Settings.from_env({**environ, **own}).static()
     root = default_root(options.root, static.root)
     done = collect(options.sources, root, prefix=static.prefix, keep=options.keep)
     for note in done.notes:

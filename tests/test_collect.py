@@ -278,27 +278,47 @@ def test_the_first_source_goes_before(source: Path, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_collected_is_said(source: Path, tmp_path: Path) -> None:
-    """One sentence and status 1 where a source or the root cannot be used; nothing is written."""
+    """One sentence and status 1 where a source or the root cannot be used."""
     root = tmp_path / "root"
     assert re.search("no place to collect to", run(source, env={"STATIC_ROOT": ""})[2])
+    (tmp_path / "own.env").write_text("STATIC_ROOT=/proc/nowhere\n")
+    (source / "a.txt").write_text("a")
     for arguments, said in (
-        ((tmp_path / "nothing",), "is no directory"),
-        ((tmp_path,), "lie in one another"),
+        ((tmp_path / "nothing", "--root", root), "is no directory"),
+        ((tmp_path, "--root", root), "lie in one another"),
+        ((source, "--env-file", tmp_path / "own.env"), "'/proc/nowhere'"),
     ):
-        status, _, errors = run(*arguments, "--root", root)
+        status, _, errors = run(*arguments)
         assert (status, errors.count("\n")) == (1, 1)
         assert said in errors
+    assert not root.exists()
+
+
+def test_a_list_that_is_another_is_neither_lost_nor_made(source: Path, tmp_path: Path) -> None:
+    """A manifest.json of a web application is an error, in a source and in the root."""
+    root = tmp_path / "root"
     (source / "manifest.json").write_text("{}")
-    assert "manifest.webmanifest" in run(source, "--root", root)[2]
-    (source / "manifest.json").unlink()
-    (source / "a.txt").write_text("a")
+    with pytest.raises(OtelmonError, match=r"manifest\.webmanifest"):
+        collect([source], root)
+    (source / "manifest.json").rename(source / "a.txt")
+    root.mkdir()
+    (root / "manifest.json").write_text('{"name": "an app"}')
+    with pytest.raises(OtelmonError, match="no list of an earlier run"):
+        collect([source], root)
+    assert (root / "manifest.json").read_text() == '{"name": "an app"}'
+
+
+def test_nothing_is_written_elsewhere(source: Path, tmp_path: Path) -> None:
+    """A root that is a file, or a directory of it that is a link out, is an error."""
+    root = tmp_path / "root"
     root.write_text("in the way")
-    assert run(source, "--root", root)[0] == 1
+    (source / "deep").mkdir()
+    (source / "deep" / "a.txt").write_text("a")
+    with pytest.raises(OtelmonError, match="collect stopped at"):
+        collect([source], root)
     root.unlink()
     root.mkdir()
     (tmp_path / "elsewhere").mkdir()
-    (source / "deep").mkdir()
-    (source / "deep" / "a.txt").write_text("a")
     (root / "deep").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OtelmonError, match="leads out of the root"):
         collect([source], root)

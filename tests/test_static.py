@@ -143,6 +143,15 @@ def test_what_cannot_be_served_is_said_at_once(
     assert [problem.split()[0] for problem in raised.value.problems] == [*wrong]
 
 
+def test_names_in_any_script_are_found(tmp_path: Path) -> None:
+    """Prefix and names beyond ASCII are those of the URL, in UTF-8."""
+    (tmp_path / "\u00e4 \u65e5.txt").write_text("a")
+    static = Static(application, root=tmp_path, prefix="/st\u00e4tic/")
+    asked = "/st\u00e4tic/\u00e4 \u65e5.txt".encode().decode("latin-1")
+    assert cached(static, asked) == HOUR
+    assert static.url("\u00e4 \u65e5.txt") == "/st%C3%A4tic/%C3%A4%20%E6%97%A5.txt"
+
+
 def test_an_absent_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without WhiteNoise a ConfigError says what to install."""
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)

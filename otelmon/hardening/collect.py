@@ -72,6 +72,13 @@ def _judge(source: Path, root: Path) -> None:
             f"The source {str(source)!r} and the root {str(root)!r} lie in one another: what is "
             "collected would be collected again. Name two places beside each other."
         )
+    theirs = root / manifest.NAME
+    listed = manifest.read(root)
+    if theirs.exists() and (listed is None or listed.name != manifest.NAME):
+        raise OtelmonError(
+            f"{str(theirs)!r} is no list of an earlier run, and would be lost: remove it, or name "
+            "another root."
+        )
     if (source / manifest.NAME).exists():
         raise OtelmonError(
             f"{str(source / manifest.NAME)!r} has the name of the list that collect writes: put it "

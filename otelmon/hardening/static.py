@@ -63,6 +63,8 @@ class Static:
         settings = Settings.from_env().static()
         self.app = app
         self.prefix = settings.prefix if prefix is None else prefix
+        # As a server hands paths on.
+        self._start = self.prefix.encode().decode("latin-1")
         self._names = Names(_directory(root, settings.root), self.prefix)
         max_age = settings.max_age if max_age is None else max_age
         if problems := [*_problems(self.prefix, max_age, hashed)]:
@@ -72,7 +74,7 @@ class Static:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer with a file, or have the application answer."""
         path = environ.get("PATH_INFO", "")
-        if not path.startswith(self.prefix):
+        if not path.startswith(self._start):
             return self.app(environ, start_response)
         return self._serve(path, environ, start_response)
 
@@ -86,7 +88,7 @@ class Static:
         from otelmon.hardening.static_file import ChangedError
 
         url = path.encode("latin-1", "replace").decode("utf-8", "replace")
-        file = self._files.files.get(url) or self._files.missed(url)
+        file = self._files.at(url)
         for _ in range(2):
             if file is None:
                 break

@@ -7,7 +7,7 @@ import os
 import re
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 from wsgiref.headers import Headers
 
 from whitenoise import WhiteNoise
@@ -30,6 +30,19 @@ SHORT: Final = 3600
 _ENCODINGS: Final = {"gzip": ".gz", "br": ".br"}
 
 
+class _Seen(NamedTuple):
+    """All that one look at the root has shown."""
+
+    stamp: tuple[int, ...] | None
+    """What is another once the list of hashed names is"""
+    tree: Tree
+    found: dict[str, Found]
+    """By name, the compressed variants among them"""
+    hashed: frozenset[str]
+    files: dict[str, SeenFile]
+    """By URL, those that were asked for: to make all of many thousands would take seconds"""
+
+
 class StaticFiles(WhiteNoise):  # type: ignore[misc]
     """The files of *root*, seen once; what changes afterwards is seen when it is asked for."""
 
@@ -40,49 +53,51 @@ class StaticFiles(WhiteNoise):  # type: ignore[misc]
         self.FOREVER = max_age
         self._pattern = re.compile(hashed) if hashed else None
         self._turn = threading.Lock()
-        self.files: dict[str, SeenFile]
         super().__init__(None, max_age=min(SHORT, max_age), allow_all_origins=False)
-        self._look()
+        self._seen = self._look()
+        if not self._seen.found:
+            log.warning("Static has no file to serve: there is none in %s.", root)
+
+    def at(self, url: str) -> SeenFile | None:
+        """Return the file at *url*; None if there is none, also none that the last list brought."""
+        file = self._seen.files.get(url)
+        if file is not None:
+            return file
+        # One thread looks; the others go on with what there was.
+        if self._stamp() != self._seen.stamp and self._turn.acquire(blocking=False):
+            try:
+                self._seen = self._look()
+            finally:
+                self._turn.release()
+        seen, name = self._seen, url[len(self.prefix) :]
+        if name not in seen.found or _is_variant(name, seen.found):
+            return None
+        seen.files[url] = file = self._file(name, seen, seen.found)
+        return file
 
     def renewed(self, url: str) -> SeenFile | None:
         """Return the file at *url* after it has changed; None if there is none any more."""
-        name = url[len(self.prefix) :]
-        found = self._tree.file(name)
-        if found is None:
-            self.files.pop(url, None)
+        seen, name = self._seen, url[len(self.prefix) :]
+        names = (name, *(name + end for end in _ENCODINGS.values()))
+        looked = {each: seen.tree.file(each) for each in names}
+        found = {each: file for each, file in looked.items() if file is not None}
+        if name not in found:
+            seen.found.pop(name, None)
+            seen.files.pop(url, None)
             return None
-        variants = {name + end: self._tree.file(name + end) for end in _ENCODINGS.values()}
-        present = {name: each for name, each in variants.items() if each is not None}
-        self.files[url] = renewed = self._file(found, present)
-        return renewed
+        seen.files[url] = file = self._file(name, seen, found)
+        return file
 
-    def missed(self, url: str) -> SeenFile | None:
-        """Return the file at *url* if `otelmon collect` has run since all files were looked at."""
-        # One thread looks; the others go on with what there was.
-        if self._stamp() != self._seen_stamp and self._turn.acquire(blocking=False):
-            try:
-                self._look()
-            finally:
-                self._turn.release()
-        return self.files.get(url)
-
-    def _look(self) -> None:
+    def _look(self) -> _Seen:
         """Look at all files, the list of hashed names first: it is written last."""
-        self._seen_stamp = self._stamp()
+        stamp = self._stamp()
         listed = manifest.read(Path(self.root))
-        self._hashed = frozenset() if listed is None else listed.hashed
-        self._tree = Tree(self.root)
-        found = {each.name: each for each in self._tree.files()}
+        tree = Tree(self.root)
+        found = {each.name: each for each in tree.files()}
         if listed is not None:
             # What other files there are, and were, is nobody's business.
             found.pop(listed.name, None)
-        if not found:
-            log.warning("Static has no file to serve: there is none in %s.", self.root)
-        self.files = {
-            self.prefix + name: self._file(each, found)
-            for name, each in found.items()
-            if not self._is_variant(name, found)
-        }
+        return _Seen(stamp, tree, found, frozenset() if listed is None else listed.hashed, {})
 
     def _stamp(self) -> tuple[int, ...] | None:
         for name in (manifest.NAME, manifest.DJANGO):
@@ -92,25 +107,23 @@ class StaticFiles(WhiteNoise):  # type: ignore[misc]
                 continue
         return None
 
-    @staticmethod
-    def _is_variant(name: str, found: Mapping[str, Found]) -> bool:
-        return name.endswith(tuple(_ENCODINGS.values())) and name[:-3] in found
-
-    def _file(self, found: Found, others: Mapping[str, Found]) -> SeenFile:
-        variants: dict[str | None, Found] = {None: found}
+    def _file(self, name: str, seen: _Seen, found: Mapping[str, Found]) -> SeenFile:
+        variants: dict[str | None, Found] = {None: found[name]}
         for encoding, end in _ENCODINGS.items():
-            variant = others.get(found.name + end)
-            if variant is not None:
-                variants[encoding] = variant
+            if name + end in found:
+                variants[encoding] = found[name + end]
         headers = Headers([NOSNIFF, ("Accept-Ranges", "bytes")])
-        url = self.prefix + found.name
-        self.add_mime_headers(headers, found.name, url)
-        self.add_cache_headers(headers, found.name, url)
-        return SeenFile(self._tree, headers.items(), variants)
+        self.add_mime_headers(headers, name, name)
+        self.add_cache_headers(headers, name, name)
+        return SeenFile(seen.tree, headers.items(), variants)
 
     def immutable_file_test(self, path: str, url: str) -> bool:  # noqa: ARG002 - WhiteNoise's
-        """Tell whether the name at *url* never stands for another content."""
-        name = url[len(self.prefix) :]
-        if self._pattern is not None and self._pattern.search(name):
-            return self.FOREVER > 0
-        return name in self._hashed and self.FOREVER > 0
+        """Tell whether a name never stands for another content."""
+        if self.FOREVER == 0:
+            return False
+        fits = self._pattern is not None and self._pattern.search(path)
+        return bool(fits) or path in self._seen.hashed
+
+
+def _is_variant(name: str, found: Mapping[str, Found]) -> bool:
+    return name.endswith(tuple(_ENCODINGS.values())) and name[:-3] in found

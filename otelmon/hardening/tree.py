@@ -50,18 +50,31 @@ class Tree:
 
     def _below(self, name: str, real: str, above: frozenset[str]) -> Iterator[Found]:
         try:
-            entries = sorted(os.listdir(os.path.join(self.root, real)))  # noqa: PTH118, PTH208 - half the cost
+            with os.scandir(os.path.join(self.root, real)) as entries:  # noqa: PTH118 - half the cost
+                inside = sorted(entries, key=lambda entry: entry.name)
         except OSError:
             # Gone meanwhile, or not ours to read.
             return
-        for entry in entries:
-            found = self.find(f"{name}{entry}")
+        for entry in inside:
+            found = self._found(name, real, entry)
             if found is None:
                 continue
             if stat.S_ISREG(found.status.st_mode):
                 yield found
             elif stat.S_ISDIR(found.status.st_mode) and found.real not in above:
-                yield from self._below(f"{found.name}/", found.real, above | {found.real})
+                yield from self._below(f"{found.name}/", f"{found.real}/", above | {found.real})
+
+    def _found(self, name: str, real: str, entry: os.DirEntry[str]) -> Found | None:
+        """Return what one entry of a directory is; only links have to be followed to know that."""
+        if entry.is_symlink():
+            return self.find(f"{name}{entry.name}")
+        if entry.name.startswith("."):
+            return None
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except OSError:
+            return None
+        return Found(f"{name}{entry.name}", f"{real}{entry.name}", status)
 
     def find(self, name: str) -> Found | None:
         """Return what *name* leads to, a file or not; None if it may not be shown."""
