@@ -11,17 +11,16 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+import brotli
 import pytest
 
 from otelmon.errors import OtelmonError
+from otelmon.hardening import collect as module
 from otelmon.hardening import manifest
 from otelmon.hardening.collect import collect
-
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 CSS = "a { color: red }\n" * 100
@@ -67,7 +66,7 @@ def name_of(content: str | bytes, stem: str, end: str) -> str:
 
 
 def test_files_are_there_under_both_names_and_listed(source: Path, tmp_path: Path) -> None:
-    """Each file is there as it was and under the hash of its content, with its time, and gzipped."""
+    """Each file is there as it was and under the hash of its content, with its time, and compressed."""
     (source / "deep").mkdir()
     (source / "deep" / "jquery.min.js").write_text(CSS)
     (source / "LICENSE").write_text("short")
@@ -79,14 +78,16 @@ def test_files_are_there_under_both_names_and_listed(source: Path, tmp_path: Pat
 
     hashed = name_of(CSS, "deep/jquery.min", ".js")
     assert (status, errors) == (0, "")
-    assert said == f"3 files in {root}: 9 written, 0 removed.\n"
+    assert said == f"3 files in {root}: 11 written, 0 removed.\n"
     found = files(root)
     assert {*found} == {
-        *("deep/jquery.min.js", "deep/jquery.min.js.gz", hashed, f"{hashed}.gz"),
+        *("deep/jquery.min.js", hashed),
+        *(f"{name}{end}" for name in ("deep/jquery.min.js", hashed) for end in (".gz", ".br")),
         *("LICENSE", name_of("short", "LICENSE", "")),
         *("a.png", name_of(b"png" * 1000, "a", ".png"), "manifest.json"),
     }
     assert gzip.decompress(found[f"{hashed}.gz"][0]).decode() == CSS
+    assert brotli.decompress(found[f"{hashed}.br"][0]).decode() == CSS
     assert found["LICENSE"] == (b"short", 10**18) == found[name_of("short", "LICENSE", "")]
     assert listed(root)["files"]["deep/jquery.min.js"] == hashed
     assert (root / "LICENSE").stat().st_mode & 0o777 == 0o666 & ~_umask()
@@ -264,6 +265,16 @@ def test_hidden_files_and_links_out_are_left_out(source: Path, tmp_path: Path) -
     assert {*listed(tmp_path / "root")["files"]} == {"a.txt", "b.txt"}
     assert not (tmp_path / "root" / "b.txt").is_symlink()
     assert "a.txt.gz" not in files(tmp_path / "root")
+
+
+def test_brotli_is_used_where_it_is(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the package brotli there is gzip alone."""
+    monkeypatch.setattr(module, "brotli_installed", False)
+    (source / "a.css").write_text(CSS)
+    collect([source], tmp_path / "root")
+    assert {Path(name).suffix for name in files(tmp_path / "root")} == {".css", ".gz", ".json"}
 
 
 def test_the_first_source_goes_before(source: Path, tmp_path: Path) -> None:

@@ -187,8 +187,10 @@ def test_other_methods_are_not_allowed(site: Site, method: str) -> None:
     ("accepted", "encoding"),
     [
         ("gzip", "gzip"),
-        ("gzip, deflate, br", "gzip"),
-        ("*", "gzip"),
+        ("br", "br"),
+        ("gzip, deflate, br", "br"),
+        ("gzip, br;q=0", "gzip"),
+        ("*", "br"),
         ("gzip;q=0.1", "gzip"),
         ("GZIP", "gzip"),
         ("gzip;q=0", None),
