@@ -16,6 +16,8 @@ from otelmon.checks.registry import add_check
 from otelmon.engines import create_engine, engine_options
 from otelmon.errors import ConfigError, LedgerError, OtelmonError
 from otelmon.hardening.sessions.middleware import Sessions
+from otelmon.hardening.body_limit import BodyLimit
+from otelmon.hardening.static import Static, static_url
 from otelmon.metrics.api.view import View
 from otelmon.middleware.requests import RequestMetrics
 from otelmon.middleware.routes import set_route
@@ -31,6 +33,7 @@ from otelmon.stack import Monitor, meter_provider, metrics_data, monitor
 
 
 __all__ = [
+    "BodyLimit",
     "ConfigError",
     "DiskCheck",
     "HttpCheck",
@@ -44,6 +47,7 @@ __all__ = [
     "Sessions",
     "Settings",
     "SqlAlchemyCheck",
+    "Static",
     "View",
     "add_check",
     "add_rule",
@@ -59,5 +63,6 @@ __all__ = [
     "observe_queue",
     "redis_client",
     "set_route",
+    "static_url",
 ]
 __version__ = "0.1.0"

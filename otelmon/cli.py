@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _DEMO_NEEDS = ("flask", "gunicorn", "sqlalchemy", "dotenv")
 _MOST_WORKERS = 64
+_MOST_RUNS = 1000
 UNNAMED = "unknown_service"
 """OpenTelemetry's word for a service that nobody has named"""
 
@@ -61,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_demo(commands)
     _add_export(commands)
+    _add_collect(commands)
     return parser
 
 
@@ -190,6 +192,53 @@ def _export(options: argparse.Namespace, environ: Mapping[str, str]) -> None:
     else:
         written = scrape(settings, job=job, target=options.target, token_file=options.token_file)
     sys.stdout.write(written)
+
+
+def _add_collect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "collect",
+        help="copy static files to where they are served, with hashes in their names",
+        description="Copy static files below STATIC_ROOT, each under its name and under one with "
+        "the hash of its content, and list these in manifest.json, which otelmon.Static and "
+        "otelmon.static_url go by.",
+    )
+    parser.set_defaults(run=_collect)
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        type=Path,
+        metavar="SOURCE",
+        help="directory; the first one goes before",
+    )
+    parser.add_argument(
+        "--root", type=Path, metavar="DIRECTORY", help="where to (default: STATIC_ROOT)"
+    )
+    old = parser.add_mutually_exclusive_group()
+    old.add_argument(
+        "--keep",
+        type=whole(0, _MOST_RUNS),
+        default=3,
+        metavar="N",
+        help="earlier runs whose files stay for pages made then (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--env-file", type=Path, metavar="FILE", help="variables that go before the environment's"
+    )
+    old.add_argument("--prune", action="store_const", const=0, dest="keep", help="as --keep 0")
+
+
+def _collect(options: argparse.Namespace, environ: Mapping[str, str]) -> None:
+    require(["whitenoise"], "'otelmon[hardening]'")
+    from otelmon.hardening.collect import collect, default_root
+    from otelmon.settings.env_file import read_env_file
+
+    own = {} if options.env_file is None else read_env_file(options.env_file)
+    static = Settings.from_env({**environ, **own}).static()
+    root = default_root(options.root, static.root)
+    done = collect(options.sources, root, prefix=static.prefix, keep=options.keep)
+    for note in done.notes:
+        sys.stderr.write(f"otelmon: {note}\n")
+    _say(f"{done.files} files in {root}: {done.written} written, {done.removed} removed.")
 
 
 def require(packages: Sequence[str], install: str) -> None:

@@ -23,7 +23,9 @@ LONGEST_TESTS: Final = 500  # a theme's tests stand together
 LONGEST_FUNCTION: Final = 60
 
 SDK_USERS: Final = ("otelmon/metrics", "otelmon/instruments")
-NOT_AT_IMPORT: Final = ("opentelemetry.sdk", "prometheus_client", "psutil", "waitress")
+NOT_AT_IMPORT: Final = (
+    *("opentelemetry.sdk", "prometheus_client", "psutil", "waitress", "werkzeug", "whitenoise"),
+)
 
 PROBE: Final = """
 import json, os, sys, threading

@@ -1,0 +1,161 @@
+"""`BodyLimit`: no request's body is longer than it may be, declared or not."""
+
+from __future__ import annotations
+
+import functools
+import posixpath
+import re
+from typing import TYPE_CHECKING, Final
+
+from otelmon.errors import ConfigError
+from otelmon.hardening.counted_input import CountedInput
+from otelmon.hardening.held_answer import HeldAnswer
+from otelmon.hardening.problem import problem, refuse
+from otelmon.hardening.refusals import DECLARED, MALFORMED, refused
+from otelmon.settings import Settings
+from otelmon.settings.rules import OFF
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from otelmon.settings.rules import Off
+    from otelmon.views.response import Response
+
+
+_DIGITS: Final = re.compile("[0-9]+")
+_MOST_DIGITS: Final = 18  # more bytes than anybody has; int() refuses thousands of digits
+
+
+class BodyLimit:
+    """Refuses bodies that are too long, before *app* is called where their length is declared.
+
+    *max_bytes* is MAX_CONTENT_LENGTH unless given, 16 MiB by default, and `"off"` is no limit.
+    *prefixes* has other limits for parts of the application, in bytes or `"off"`: the longest that
+    the path begins with holds, by whole segments, below SCRIPT_NAME: `/up` is not `/upload`.
+
+    A Content-Length above the limit is answered with 413, one that is no length with 400. A body
+    without one is counted while the application reads. The read that finds too much raises
+    `BodyTooLargeError`, and whatever the application makes of that, the client gets 413; where a
+    part of another answer was sent already, the connection breaks off. Nothing is kept in memory.
+
+    Raises:
+        ConfigError: a limit or a prefix cannot be used; with all that are wrong.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        *,
+        max_bytes: int | Off | None = None,
+        prefixes: Mapping[str, int | Off] | None = None,
+    ) -> None:
+        """Wrap *app*."""
+        if max_bytes is None:
+            max_bytes = Settings.from_env().limits().max_content_length
+        prefixes = prefixes or {}
+        if problems := [*_problems(max_bytes, prefixes)]:
+            raise ConfigError(*problems)
+        self.app = app
+        self._default = _number(max_bytes)
+        longest = sorted((prefix.rstrip("/") for prefix in prefixes), key=len, reverse=True)
+        given = {prefix.rstrip("/"): _number(limit) for prefix, limit in prefixes.items()}
+        self._prefixes = [(prefix, f"{prefix}/", given[prefix]) for prefix in longest]
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Refuse the request, or have the application answer it."""
+        limit = self._limit(environ.get("PATH_INFO", "")) if self._prefixes else self._default
+        if limit is None:
+            return self.app(environ, start_response)
+        declared = environ.get("CONTENT_LENGTH")
+        length = _length(declared) if declared else None
+        if declared and (length is None or length > limit):
+            refused(MALFORMED if length is None else DECLARED)
+            refusal = _no_length() if length is None else _too_large(limit)
+            return refuse(refusal, environ, start_response)
+        ends = length is not None and "HTTP_TRANSFER_ENCODING" not in environ
+        counted = CountedInput(environ["wsgi.input"], (length or 0) if ends else limit, ends=ends)
+        environ["wsgi.input"] = counted
+        if _has_no_body(environ):
+            return self.app(environ, start_response)
+        return self._held(environ, HeldAnswer(environ, start_response, counted, _too_large(limit)))
+
+    def _held(self, environ: WSGIEnvironment, answer: HeldAnswer) -> Iterable[bytes]:
+        """Have the application answer a request that may become too long while it is read."""
+        try:
+            body = self.app(environ, answer)
+        except Exception:
+            if not answer.is_refused:
+                raise
+            return answer.refused()
+        return answer.respond(body)
+
+    def _limit(self, path: str) -> int | None:
+        """Return the limit of *path*, and where the application may see another path the lower."""
+        limit = self._of_prefix(path)
+        if "//" in path or "/." in path:
+            # Some applications answer /a//b and /a/../b as what these lead to.
+            plain = self._of_prefix(posixpath.normpath("/" + path.lstrip("/")))
+            limit = min((each for each in (limit, plain) if each is not None), default=None)
+        return limit
+
+    def _of_prefix(self, path: str) -> int | None:
+        """Return the limit of the longest prefix of *path*."""
+        for prefix, below, limit in self._prefixes:
+            if path == prefix or path.startswith(below):
+                return limit
+        return self._default
+
+
+def _has_no_body(environ: WSGIEnvironment) -> bool:
+    """Tell whether nothing will come, so that the answer need not be held back.
+
+    It decides nothing else, so it may err where a server hides how a body is framed.
+    """
+    length: str = environ.get("CONTENT_LENGTH", "")
+    return length == "0" or (
+        not length
+        and environ.get("REQUEST_METHOD") in ("GET", "HEAD")
+        and "HTTP_TRANSFER_ENCODING" not in environ
+        # HTTP/2 has bodies without either.
+        and environ.get("SERVER_PROTOCOL", "").startswith("HTTP/1")
+    )
+
+
+def _length(declared: str) -> int | None:
+    """Return a Content-Length as a number; None if it is none in RFC 9110's digits.
+
+    A list of equal ones is refused too: two servers may take it for two bodies.
+    """
+    digits = declared.strip(" \t")
+    if not _DIGITS.fullmatch(digits):
+        return None
+    digits = digits.lstrip("0") or "0"
+    return int(digits[:_MOST_DIGITS]) if len(digits) <= _MOST_DIGITS else 10**_MOST_DIGITS
+
+
+def _number(limit: int | Off) -> int | None:
+    return None if isinstance(limit, str) else limit
+
+
+def _problems(max_bytes: object, prefixes: Mapping[str, object]) -> Iterator[str]:
+    names = {f"The limit of {prefix!r}": limit for prefix, limit in prefixes.items()}
+    for name, limit in {"max_bytes": max_bytes, **names}.items():
+        is_whole = isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0
+        if not (is_whole or limit == OFF):
+            yield f"{name} is {limit!r}: give a whole number of bytes from 0 up, or {OFF!r}."
+    for prefix in prefixes:
+        if not prefix.startswith("/") or posixpath.normpath(prefix) != prefix.rstrip("/"):
+            yield f"The prefix {prefix!r} begins no path: give one like '/upload'."
+
+
+@functools.cache
+def _too_large(limit: int) -> Response:
+    detail = f"The body of this request may have {limit} bytes."
+    return problem("413 Content Too Large", detail, max_bytes=limit)
+
+
+def _no_length() -> Response:
+    return problem("400 Bad Request", "Content-Length is not one number of bytes in digits.")

@@ -1,0 +1,186 @@
+"""`Static`: static files before the application, and `static_url`, which names them."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from otelmon.errors import ConfigError
+from otelmon.hardening import manifest
+from otelmon.middleware.routes import set_route
+from otelmon.settings import Settings
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from otelmon.hardening.static_files import StaticFiles
+
+
+_PHRASES: Final = {
+    200: "200 OK",
+    206: "206 Partial Content",
+    304: "304 Not Modified",
+    405: "405 Method Not Allowed",
+    412: "412 Precondition Failed",
+    416: "416 Range Not Satisfiable",
+}
+_BLOCK: Final = 65536
+
+
+class Static:
+    """Answers GET and HEAD below a prefix with the files of a directory; all else is *app*'s.
+
+    *root*, *prefix* and *max_age* are STATIC_ROOT, STATIC_PREFIX and STATIC_MAX_AGE unless given.
+    Names with a hash in them are cached for *max_age* seconds, a year, and never asked for again:
+    those that `otelmon collect` or Django's ManifestStaticFilesStorage lists, and those that the
+    regular expression *hashed* finds, if there is one. All others are cached for an hour.
+
+    Dotfiles, and links that lead out of *root*, are not there, also if they come later. In the
+    metrics all files are one route, the prefix.
+
+    Raises:
+        ConfigError: there is no directory, WhiteNoise is not installed, or a value is none.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        *,
+        root: str | os.PathLike[str] | None = None,
+        prefix: str | None = None,
+        max_age: int | None = None,
+        hashed: str | None = None,
+    ) -> None:
+        """Wrap *app*, and look at all files."""
+        settings = Settings.from_env().static()
+        self.app = app
+        self.prefix = settings.prefix if prefix is None else prefix
+        # As a server hands paths on.
+        self._start = self.prefix.encode().decode("latin-1")
+        self._names = Names(_directory(root, settings.root), self.prefix)
+        max_age = settings.max_age if max_age is None else max_age
+        if problems := [*_problems(self.prefix, max_age, hashed)]:
+            raise ConfigError(*problems)
+        self._files = _files(self._names.root, self.prefix, max_age, hashed)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer with a file, or have the application answer."""
+        path = environ.get("PATH_INFO", "")
+        if not path.startswith(self._start):
+            return self.app(environ, start_response)
+        return self._serve(path, environ, start_response)
+
+    def url(self, name: str, environ: WSGIEnvironment | None = None) -> str:
+        """Return the path of a file, as `static_url` does."""
+        return self._names.url(name, environ)
+
+    def _serve(
+        self, path: str, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        from otelmon.hardening.static_file import ChangedError
+
+        url = path.encode("latin-1", "replace").decode("utf-8", "replace")
+        file = self._files.at(url)
+        for _ in range(2):
+            if file is None:
+                break
+            try:
+                answer = file.get_response(environ["REQUEST_METHOD"], environ)
+            except ChangedError:
+                file = self._files.renewed(url)
+                continue
+            set_route(environ, self.prefix)
+            start_response(_PHRASES[answer.status], [*answer.headers])
+            return [] if answer.file is None else _sent(answer.file, environ)
+        return self.app(environ, start_response)
+
+
+class Names:
+    """The URLs of the files of one root."""
+
+    def __init__(self, root: str | None, prefix: str) -> None:
+        """Read nothing yet."""
+        self.root = root or ""
+        self._prefix = prefix
+        self._known: manifest.Manifest | None = None
+
+    def url(self, name: str, environ: WSGIEnvironment | None = None) -> str:
+        """Return the path of a file; with *environ* below that request's SCRIPT_NAME."""
+        name = name.lstrip("/")
+        if self._known is None and self.root:
+            self._known = manifest.read(Path(self.root))
+        if self._known is not None:
+            name = self._known.files.get(name, name)
+        mount = "" if environ is None else environ.get("SCRIPT_NAME", "")
+        return quote(mount.encode("latin-1")) + quote(self._prefix + name)
+
+
+def static_url(name: str, environ: WSGIEnvironment | None = None) -> str:
+    """Return the path of the static file *name*, such as `/static/app.0123456789ab.css`.
+
+    It has the hash that the list in STATIC_ROOT has for it, else none: that still leads to the file.
+    The list is read once, so a process names the files that it was started with. With *environ* the
+    path is below that request's SCRIPT_NAME.
+
+    Raises:
+        ConfigError: STATIC_ROOT or STATIC_PREFIX cannot be used.
+    """
+    return _default().url(name, environ)
+
+
+@functools.cache
+def _default() -> Names:
+    settings = Settings.from_env().static()
+    return Names(settings.root, settings.prefix)
+
+
+def _directory(root: str | os.PathLike[str] | None, setting: str | None) -> str:
+    chosen = setting if root is None else os.fspath(root)
+    if chosen is None:
+        raise ConfigError("Static has no directory: set STATIC_ROOT, or give root.")
+    if not Path(chosen).is_dir():
+        name = "STATIC_ROOT" if root is None else "root"
+        raise ConfigError(
+            f"{name} is {chosen!r}, which is no directory: name one, or make it with "
+            f"`otelmon collect SOURCE --root {chosen}`."
+        )
+    return str(Path(chosen).absolute())
+
+
+def _problems(prefix: str, max_age: object, hashed: str | None) -> Iterable[str]:
+    if not re.fullmatch(r"/(\S*/)?", prefix):
+        yield f"prefix is {prefix!r}: give a path like '/static/'."
+    if not isinstance(max_age, int) or isinstance(max_age, bool) or max_age < 0:
+        yield f"max_age is {max_age!r}: give a whole number of seconds from 0 up."
+    try:
+        re.compile(hashed or "")
+    except re.error as error:
+        yield f"hashed is {hashed!r}, which is no regular expression: {error}."
+
+
+def _files(root: str, prefix: str, max_age: int, hashed: str | None) -> StaticFiles:
+    absent = [name for name in ("werkzeug", "whitenoise") if importlib.util.find_spec(name) is None]
+    if absent:
+        raise ConfigError(
+            f"Static needs {', '.join(absent)}, which is not installed: "
+            "pip install 'otelmon[hardening]'."
+        )
+    # Here, because only who serves files is to pay for the import.
+    from otelmon.hardening.static_files import StaticFiles
+
+    return StaticFiles(root, prefix, max_age=max_age, hashed=hashed)
+
+
+def _sent(file: object, environ: WSGIEnvironment) -> Iterable[bytes]:
+    from wsgiref.util import FileWrapper
+
+    wrapper = environ.get("wsgi.file_wrapper", FileWrapper)
+    return wrapper(file, _BLOCK)  # type: ignore[no-any-return]

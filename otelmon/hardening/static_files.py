@@ -1,0 +1,129 @@
+"""All static files below a root, by URL: WhiteNoise's index, without what must not be shown."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+from wsgiref.headers import Headers
+
+from whitenoise import WhiteNoise
+
+from otelmon.hardening import manifest
+from otelmon.hardening.static_file import NOSNIFF, SeenFile
+from otelmon.hardening.tree import Tree, identity
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from otelmon.hardening.tree import Found
+
+
+log = logging.getLogger("otelmon")
+
+SHORT: Final = 3600
+"""Seconds that a name is cached which may stand for another content tomorrow"""
+_ENCODINGS: Final = {"gzip": ".gz", "br": ".br"}
+
+
+class _Seen(NamedTuple):
+    """All that one look at the root has shown."""
+
+    stamp: tuple[int, ...] | None
+    """What is another once the list of hashed names is"""
+    tree: Tree
+    found: dict[str, Found]
+    """By name, the compressed variants among them"""
+    hashed: frozenset[str]
+    files: dict[str, SeenFile]
+    """By URL, those that were asked for: to make all of many thousands would take seconds"""
+
+
+class StaticFiles(WhiteNoise):  # type: ignore[misc]
+    """The files of *root*, seen once; what changes afterwards is seen when it is asked for."""
+
+    def __init__(self, root: str, prefix: str, *, max_age: int, hashed: str | None) -> None:
+        """Look at all files."""
+        self.root = root
+        self.prefix = prefix
+        self.FOREVER = max_age
+        self._pattern = re.compile(hashed) if hashed else None
+        self._turn = threading.Lock()
+        super().__init__(None, max_age=min(SHORT, max_age), allow_all_origins=False)
+        self._seen = self._look()
+        if not self._seen.found:
+            log.warning("Static has no file to serve: there is none in %s.", root)
+
+    def at(self, url: str) -> SeenFile | None:
+        """Return the file at *url*; None if there is none, also none that the last list brought."""
+        file = self._seen.files.get(url)
+        if file is not None:
+            return file
+        # One thread looks; the others go on with what there was.
+        if self._stamp() != self._seen.stamp and self._turn.acquire(blocking=False):
+            try:
+                self._seen = self._look()
+            finally:
+                self._turn.release()
+        seen, name = self._seen, url[len(self.prefix) :]
+        if name not in seen.found or _is_variant(name, seen.found):
+            return None
+        seen.files[url] = file = self._file(name, seen, seen.found)
+        return file
+
+    def renewed(self, url: str) -> SeenFile | None:
+        """Return the file at *url* after it has changed; None if there is none any more."""
+        seen, name = self._seen, url[len(self.prefix) :]
+        names = (name, *(name + end for end in _ENCODINGS.values()))
+        looked = {each: seen.tree.file(each) for each in names}
+        found = {each: file for each, file in looked.items() if file is not None}
+        if name not in found:
+            seen.found.pop(name, None)
+            seen.files.pop(url, None)
+            return None
+        seen.files[url] = file = self._file(name, seen, found)
+        return file
+
+    def _look(self) -> _Seen:
+        """Look at all files, the list of hashed names first: it is written last."""
+        stamp = self._stamp()
+        listed = manifest.read(Path(self.root))
+        tree = Tree(self.root)
+        found = {each.name: each for each in tree.files()}
+        if listed is not None:
+            # What other files there are, and were, is nobody's business.
+            found.pop(listed.name, None)
+        return _Seen(stamp, tree, found, frozenset() if listed is None else listed.hashed, {})
+
+    def _stamp(self) -> tuple[int, ...] | None:
+        for name in (manifest.NAME, manifest.DJANGO):
+            try:
+                return identity(os.stat(os.path.join(self.root, name)))  # noqa: PTH116, PTH118 - half the cost
+            except OSError:
+                continue
+        return None
+
+    def _file(self, name: str, seen: _Seen, found: Mapping[str, Found]) -> SeenFile:
+        variants: dict[str | None, Found] = {None: found[name]}
+        for encoding, end in _ENCODINGS.items():
+            if name + end in found:
+                variants[encoding] = found[name + end]
+        headers = Headers([NOSNIFF, ("Accept-Ranges", "bytes")])
+        self.add_mime_headers(headers, name, name)
+        self.add_cache_headers(headers, name, name)
+        return SeenFile(seen.tree, headers.items(), variants)
+
+    def immutable_file_test(self, path: str, url: str) -> bool:  # noqa: ARG002 - WhiteNoise's
+        """Tell whether a name never stands for another content."""
+        if self.FOREVER == 0:
+            return False
+        fits = self._pattern is not None and self._pattern.search(path)
+        return bool(fits) or path in self._seen.hashed
+
+
+def _is_variant(name: str, found: Mapping[str, Found]) -> bool:
+    return name.endswith(tuple(_ENCODINGS.values())) and name[:-3] in found
