@@ -15,6 +15,8 @@ from otelmon.checks import DiskCheck, HttpCheck, RedisCheck, SqlAlchemyCheck
 from otelmon.checks.registry import add_check
 from otelmon.engines import create_engine, engine_options
 from otelmon.errors import ConfigError, LedgerError, OtelmonError
+from otelmon.hardening.policies import Policy
+from otelmon.hardening.rate_limit import RateLimit
 from otelmon.metrics.api.view import View
 from otelmon.middleware.requests import RequestMetrics
 from otelmon.middleware.routes import set_route
@@ -36,7 +38,9 @@ __all__ = [
     "LedgerError",
     "Monitor",
     "OtelmonError",
+    "Policy",
     "QueryCache",
+    "RateLimit",
     "RedisCheck",
     "RequestMetrics",
     "Rule",
