@@ -38,7 +38,7 @@ def fields(stands: Sequence[Stand], *, legacy: bool) -> Headers:
     # Where something was refused only that: a client must not go by the seconds of another one.
     shown = [stand for stand in stands if not stand.standing.admitted] or stands
     state = ", ".join(
-        f'"{each.quota.name}";r={each.standing.remaining};t={each.seconds}' for each in shown
+        [f'"{each.quota.name}";r={each.standing.remaining};t={each.seconds}' for each in shown]
     )
     found = [("RateLimit-Policy", policy), ("RateLimit", state)]
     if legacy:
@@ -53,7 +53,9 @@ def fields(stands: Sequence[Stand], *, legacy: bool) -> Headers:
 
 def beside(headers: Headers, ours: Iterable[tuple[str, str]]) -> Headers:
     """Return an answer's headers with ours, unless it says the same of its own."""
-    theirs = {name.lower() for name, _ in headers}
+    theirs = {name.lower() for name, _ in headers if name[:1] in "RrXx"}
+    if not theirs:
+        return [*headers, *ours]
     if theirs & _OURS:
         # What they say goes together.
         theirs |= _OURS

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from otelmon.caches.clients import redis_client
 from otelmon.errors import ConfigError
 from otelmon.ledger.quotas import KEY_BYTES, Answer
-from otelmon.ledger.sliding import Standing, Window, admits, standing
+from otelmon.ledger.sliding import Standing, standing
 
 
 if TYPE_CHECKING:
@@ -72,20 +72,21 @@ class LimitRedis:
         name = hashlib.blake2b(client.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES)
         asked = [_Asked(quota, _item(quota), name.hexdigest()) for quota in quotas]
         if len(asked) > 1:
-            before = [self._standing(each) for each in asked]
+            before = [self._standing(each, counted=False) for each in asked]
             if not all(each.admitted for each in before):
-                return Answer(tuple(before), 0)
-        passed = True
-        answers = []
+                return Answer(before, 0)
+        answers: list[Standing] = []
         for each in asked:
-            passed = passed and self._limiter.hit(each.item, each.client)
-            answers.append(self._standing(each, admitted=passed))
+            passed = self._limiter.hit(each.item, each.client)
+            found = self._standing(each, counted=passed)
+            # By then something may have faded that was in the way a moment ago.
+            answers.append(found._replace(admitted=passed))
             if not passed:
                 break
-        return Answer(tuple(answers), 0)
+        return Answer(answers, 0)
 
-    def _standing(self, asked: _Asked, *, admitted: bool | None = None) -> Standing:
-        """Return how a client stands; *admitted* is what came of its hit, None before it."""
+    def _standing(self, asked: _Asked, *, counted: bool) -> Standing:
+        """Return how a client stands; *counted* tells whether its hit is among what it has."""
         quota = asked.quota
         before, _, hits, ends_in = self._storage.get_sliding_window(
             asked.item.key_for(asked.client), quota.seconds
@@ -93,9 +94,7 @@ class LimitRedis:
         period = quota.seconds * _SECOND
         # A window is kept for another period, in which it is the one before.
         age = 2 * period - int(ends_in * _SECOND) if ends_in else 0
-        window = Window(0, before, hits)
-        passes = admits(window, quota.requests, period, age) if admitted is None else admitted
-        return standing(window, quota.requests, period, age, admitted=passes)
+        return standing((0, before, hits), quota.requests, period, age, counted=counted)
 
 
 def _item(quota: Quota) -> RateLimitItem:

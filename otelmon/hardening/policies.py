@@ -50,6 +50,8 @@ class Quota(NamedTuple):
     name: str
     requests: int
     seconds: int
+    shown: str
+    """Its item of the field RateLimit-Policy"""
 
 
 class Paths:
@@ -92,7 +94,7 @@ class Ruling:
             )
         rates = _rates(policy)
         self.quotas = tuple(
-            Quota(policy.name if len(rates) == 1 else f"{policy.name}-{rate.seconds}s", *rate)
+            _quota(policy.name if len(rates) == 1 else f"{policy.name}-{rate.seconds}s", rate)
             for rate in rates
         )
         self._paths = Paths(policy.paths) if policy.paths else None
@@ -120,6 +122,10 @@ def ruled(policies: Sequence[Policy]) -> tuple[Ruling, ...]:
     if len(names) > MOST_QUOTAS:
         raise ConfigError(f"There are {len(names)} limits: give at most {MOST_QUOTAS}.")
     return rulings
+
+
+def _quota(name: str, rate: Rate) -> Quota:
+    return Quota(name, *rate, f'"{name}";q={rate.requests};w={rate.seconds}')
 
 
 def _rates(policy: Policy) -> list[Rate]:

@@ -139,9 +139,7 @@ class RateLimit:
 
     def _is_exempt(self, path: str) -> bool:
         # Not by a path that some application would read as another one.
-        if plain(path) == path and self._exempt.have(path):
-            return True
-        return path in self._endpoints
+        return path in self._endpoints or (self._exempt.have(path) and plain(path) == path)
 
     @functools.cached_property
     def _endpoints(self) -> frozenset[str]:

@@ -20,6 +20,7 @@ from otelmon.ledger.stripes import Stripes
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from otelmon.ledger.identity import Identity
@@ -30,13 +31,13 @@ _PRESENT: Final = STRIPES
 _CLOSED: Final = -1
 
 
-def private_quotas() -> Quotas:
+def private_quotas(*, clock: Callable[[], int] = time.monotonic_ns) -> Quotas:
     """Return records that are this process's alone."""
     # Not shared with forked children either, where that can be said.
     private = {} if sys.platform == "win32" else {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS}
     memory = mmap.mmap(-1, FILE_BYTES, **private)
     memory[SECRET_AT : SECRET_AT + SECRET_BYTES] = secrets.token_bytes(SECRET_BYTES)
-    return Quotas(memory, Stripes(STRIPES, None))
+    return Quotas(memory, Stripes(STRIPES, None), clock=clock)
 
 
 class QuotaFile:

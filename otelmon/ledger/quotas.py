@@ -23,10 +23,11 @@ from __future__ import annotations
 import hashlib
 import sys
 import time
+from operator import add
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otelmon.ledger import layout
-from otelmon.ledger.sliding import Standing, Window, admits, is_over, rolled, standing
+from otelmon.ledger.sliding import Standing, Window, is_over, rolled, standing, used
 
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ FILE_BYTES: Final = RECORDS_AT + RECORDS * RECORD_BYTES
 
 KEY_BYTES: Final = 16
 _BUCKET_BYTES: Final = WAYS * RECORD_BYTES
+_RECORD_WORDS: Final = RECORD_BYTES // layout.WORD
 _START: Final = 2
 _BEFORE: Final = 3
 _HITS: Final = 4
@@ -67,7 +69,7 @@ class Asked(NamedTuple):
 class Answer(NamedTuple):
     """What came of it."""
 
-    standings: tuple[Standing, ...]
+    standings: Sequence[Standing]
     evicted: int
     """Records in use that had to make room"""
 
@@ -101,33 +103,32 @@ class Quotas:
             TimeoutError: the records are held by somebody who does not go on.
             OSError: there are no locks to be had.
         """
-        numbers = [int.from_bytes(each.key[:8], sys.byteorder) for each in asked]
-        with self._stripes.held({number % STRIPES for number in numbers}):
+        numbers = [_number(each.key) for each in asked]
+        # In rising order, as all take them, so that none waits in a ring.
+        stripes = sorted({number % STRIPES for number in numbers})
+        self._stripes.take(stripes)
+        try:
             # Within the lock, so that no later time was ever written.
             now = self._clock()
-            at = [self._find(each.key, n) for each, n in zip(asked, numbers, strict=True)]
-            windows = [
-                self._window(place, each, now) for place, each in zip(at, asked, strict=True)
-            ]
-            passed = [
-                admits(window, each.limit, each.period, now)
-                for window, each in zip(windows, asked, strict=True)
-            ]
-            evicted = 0
-            if all(passed):
-                evicted = self._count(asked, numbers, at, windows, now)
-        added = int(all(passed))
+            places: list[int | None] = []
+            windows: list[Window] = []
+            refused = 0
+            for index, (_, limit, period) in enumerate(asked):
+                at = self._find(asked[index].key, numbers[index])
+                window = (now, 0, 0) if at is None else self._window(at, period, now)
+                places.append(at)
+                windows.append(window)
+                refused += used(window, period, now) >= limit
+            evicted = 0 if refused else self._count(asked, numbers, places, windows)
+        finally:
+            self._stripes.give(stripes)
+        if not refused:
+            windows = [(start, before, hits + 1) for start, before, hits in windows]
         return Answer(
-            tuple(
-                standing(
-                    window._replace(hits=window.hits + added),
-                    each.limit,
-                    each.period,
-                    now,
-                    admitted=each_passed,
-                )
-                for window, each, each_passed in zip(windows, asked, passed, strict=True)
-            ),
+            [
+                standing(window, limit, period, now, counted=not refused)
+                for window, (_, limit, period) in zip(windows, asked, strict=True)
+            ],
             evicted,
         )
 
@@ -136,83 +137,82 @@ class Quotas:
     def _find(self, key: bytes, number: int) -> int | None:
         """Return where a client's record is, if it has one."""
         start = _bucket_at(number)
-        at = self._memory.find(key, start, start + _BUCKET_BYTES)
+        end = start + _BUCKET_BYTES
+        at = self._memory.find(key, start, end)
         while at >= 0:
             word = at // layout.WORD
             if at % RECORD_BYTES == 0 and self._words[word + _PERIOD]:
                 return word
-            at = self._memory.find(key, at + 1, start + _BUCKET_BYTES)
+            at = self._memory.find(key, at + 1, end)
         return None
 
-    def _window(self, at: int | None, asked: Asked, now: int) -> Window:
-        if at is None:
-            return Window(now, 0, 0)
+    def _window(self, at: int, period: int, now: int) -> Window:
         words = self._words
-        found = Window(words[at + _START], words[at + _BEFORE], words[at + _HITS])
-        return rolled(found, asked.period, now)
+        found = words[at + _START], words[at + _BEFORE], words[at + _HITS]
+        return rolled(found, period, now)
 
     def _count(
         self,
         asked: Sequence[Asked],
         numbers: Sequence[int],
-        at: list[int | None],
+        places: list[int | None],
         windows: Sequence[Window],
-        now: int,
     ) -> int:
         """Write each client's window with one hit more; return how many records made room."""
         evicted = 0
-        for index, (each, window) in enumerate(zip(asked, windows, strict=True)):
-            place = at[index]
+        for index, (window, place) in enumerate(zip(windows, places, strict=True)):
             if place is None:
-                place, was_used = self._room(numbers[index], now, kept=at)
+                at, was_used = self._room(numbers[index], window[0], kept=places)
                 evicted += was_used
-                at[index] = place
-                self._enter(place, each, window)
+                places[index] = at
+                self._enter(at, asked[index], window[0])
             else:
                 self._store(place, window)
         return evicted
 
     def _store(self, at: int, window: Window) -> None:
         words = self._words
-        if words[at + _START] == window.start:
-            words[at + _HITS] = window.hits + 1
-        elif window.before:
+        start, before, hits = window
+        if words[at + _START] == start:
+            words[at + _HITS] = hits + 1
+        elif before:
             # The earlier window's counts stand in for the new ones until they are written.
-            words[at + _START] = window.start
-            words[at + _BEFORE] = window.before
+            words[at + _START] = start
+            words[at + _BEFORE] = before
             words[at + _HITS] = 1
         else:
             # Until the last store the old window is over, and its counts mean nothing.
             words[at + _HITS] = 1
             words[at + _BEFORE] = 0
-            words[at + _START] = window.start
+            words[at + _START] = start
 
-    def _enter(self, at: int, asked: Asked, window: Window) -> None:
+    def _enter(self, at: int, asked: Asked, start: int) -> None:
         words = self._words
         words[at + _PERIOD] = 0
-        words[at] = int.from_bytes(asked.key[:8], sys.byteorder)
-        words[at + 1] = int.from_bytes(asked.key[8:], sys.byteorder)
-        words[at + _START] = window.start
+        words[at], words[at + 1] = _number(asked.key), _number(asked.key[layout.WORD :])
+        words[at + _START] = start
         words[at + _BEFORE] = 0
         words[at + _HITS] = 1
         words[at + _PERIOD] = asked.period
 
     def _room(self, number: int, now: int, *, kept: Sequence[int | None]) -> tuple[int, bool]:
         """Return a record of the bucket for a new client, and whether it was in use."""
-        words = self._words
         first = _bucket_at(number) // layout.WORD
-        step = RECORD_BYTES // layout.WORD
-        fewest: tuple[int, int, int] | None = None
-        for at in range(first, first + WAYS * step, step):
-            period, start = words[at + _PERIOD], words[at + _START]
-            if at in kept:
-                continue
-            if not period or is_over(start, period, now):
+        # Once, as words of Python's: to look at the memory word by word takes long.
+        words = self._words[first : first + WAYS * _RECORD_WORDS].tolist()
+        places = range(first, first + WAYS * _RECORD_WORDS, _RECORD_WORDS)
+        starts, periods = words[_START::_RECORD_WORDS], words[_PERIOD::_RECORD_WORDS]
+        for at, start, period in zip(places, starts, periods, strict=True):
+            if is_over(start, period, now) and at not in kept:
                 return at, False
-            hits = (words[at + _BEFORE] + words[at + _HITS], start, at)
-            fewest = hits if fewest is None else min(fewest, hits)
-        assert fewest is not None
-        return fewest[2], True
+        hits = map(add, words[_BEFORE::_RECORD_WORDS], words[_HITS::_RECORD_WORDS])
+        used = zip(hits, starts, places, strict=True)
+        return min(each for each in used if each[2] not in kept)[2], True
+
+
+def _number(key: bytes) -> int:
+    """Return the word that a key begins with."""
+    return int.from_bytes(key[: layout.WORD], sys.byteorder)
 
 
 def _bucket_at(number: int) -> int:

@@ -21,12 +21,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Window(NamedTuple):
-    """What is known of one client under one limit."""
-
-    start: int
-    before: int  # hits in the window before this one
-    hits: int  # in this one
+Window = tuple[int, int, int]
+"""When it began, the hits in the window before it, and the hits in it"""
 
 
 class Standing(NamedTuple):
@@ -45,36 +41,41 @@ def is_over(start: int, period: int, now: int) -> bool:
 
 def rolled(window: Window, period: int, now: int) -> Window:
     """Return the window that covers *now*."""
-    age = now - window.start
+    start, _, hits = window
+    age = now - start
     if age < period:
         return window
-    if age < 2 * period:
-        return Window(window.start + period, window.hits, 0)
-    return Window(now, 0, 0)
+    return (start + period, hits, 0) if age < 2 * period else (now, 0, 0)
 
 
-def admits(window: Window, limit: int, period: int, now: int) -> bool:
-    """Tell whether one more hit passes in a window that covers *now*."""
+def used(window: Window, period: int, now: int) -> int:
+    """Return what counts of both windows, of which the second covers *now*."""
+    start, before, hits = window
+    if not before:
+        return hits
     # A clock that seems to have gone back would make the part above one.
-    age = max(0, now - window.start)
-    return window.before * (period - age) // period + window.hits < limit
+    return before * (period - max(0, now - start)) // period + hits
 
 
-def standing(window: Window, limit: int, period: int, now: int, *, admitted: bool) -> Standing:
-    """Return how a client stands in a window that covers *now*, its hit counted if it passed."""
-    age = max(0, now - window.start)
-    used = window.before * (period - age) // period + window.hits
-    remaining = max(0, limit - used)
-    if remaining and admitted:
-        return Standing(admitted, remaining, period - age)
-    return Standing(admitted, remaining, _wait(window, limit, period, age))
+def standing(window: Window, limit: int, period: int, now: int, *, counted: bool) -> Standing:
+    """Return how a client stands that has asked, in a window that covers *now*.
+
+    *counted* tells whether its hit is in the window already; if not, it is asked here.
+    """
+    remaining = limit - used(window, period, now)
+    age = max(0, now - window[0])
+    if counted or remaining > 0:
+        wait = period - age if remaining > 0 else _wait(window, limit, period, age)
+        return Standing(True, max(0, remaining), wait)
+    return Standing(False, 0, _wait(window, limit, period, age))
 
 
 def _wait(window: Window, limit: int, period: int, age: int) -> int:
     """Return how long it takes until one more hit passes."""
-    if window.hits < limit:
-        return max(0, _fading(window.before, limit - window.hits, period) - age)
-    return max(0, period - age) + _fading(window.hits, limit, period)
+    _, before, hits = window
+    if hits < limit:
+        return max(0, _fading(before, limit - hits, period) - age)
+    return max(0, period - age) + _fading(hits, limit, period)
 
 
 def _fading(before: int, room: int, period: int) -> int:

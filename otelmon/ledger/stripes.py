@@ -8,7 +8,6 @@ waited for until a deadline; nothing in between gives gevent a chance to switch.
 from __future__ import annotations
 
 import _thread
-import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,13 +15,13 @@ from otelmon.threads import Alarm, original
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Sequence
 
     from otelmon.ledger.locks import RangeLocks
 
 
 SECONDS: Final = 0.25
-"""How long a request may wait for all of its locks"""
+"""How long each lock may be waited for, by a thread or by its process"""
 _FIRST_PAUSE: Final = 0.000_05
 _LONGEST_PAUSE: Final = 0.002
 
@@ -37,49 +36,47 @@ class Stripes:
         self._between = between
         self._seconds = seconds
 
-    @contextlib.contextmanager
-    def held(self, stripes: Iterable[int]) -> Iterator[None]:
-        """Hold these for the length of a block; all take them in one order, so none waits in a ring.
+    def take(self, stripes: Sequence[int]) -> None:
+        """Take these, in rising order as all do, so that none waits in a ring; see `give`.
 
         Raises:
-            TimeoutError: one could not be had in time.
+            TimeoutError: one could not be had in time; then none is taken.
             OSError: the kernel has no locks to give.
         """
-        deadline = time.monotonic() + self._seconds
-        taken: list[int] = []
+        taken = 0
         try:
-            for stripe in sorted(stripes):
-                self._take(stripe, deadline)
-                taken.append(stripe)
-            yield
-        finally:
-            for stripe in taken:
-                self._give(stripe)
+            for stripe in stripes:
+                self._take(stripe)
+                taken += 1
+        except BaseException:
+            self.give(stripes[:taken])
+            raise
 
-    def _take(self, stripe: int, deadline: float) -> None:
+    def give(self, stripes: Sequence[int]) -> None:
+        """Give back what was taken."""
+        for stripe in stripes:
+            try:
+                if self._between is not None:
+                    self._between.give(stripe)
+            finally:
+                self._within[stripe].release()
+
+    def _take(self, stripe: int) -> None:
         within = self._within[stripe]
-        left = max(0.0, deadline - time.monotonic())
-        if not within.acquire(False) and not within.acquire(True, left):
+        if not within.acquire(False) and not within.acquire(True, self._seconds):
             raise TimeoutError(f"A thread of this process has held a lock for {self._seconds} s.")
         try:
-            self._take_between(stripe, deadline)
+            if self._between is not None and not self._between.take(stripe):
+                self._wait_for(stripe, self._between)
         except BaseException:
             within.release()
             raise
 
-    def _take_between(self, stripe: int, deadline: float) -> None:
-        if self._between is None:
-            return
+    def _wait_for(self, stripe: int, between: RangeLocks) -> None:
+        deadline = time.monotonic() + self._seconds
         pause = _FIRST_PAUSE
-        while not self._between.take(stripe):
+        while not between.take(stripe):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"Another process has held a lock for {self._seconds} s.")
             Alarm().wait(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
-
-    def _give(self, stripe: int) -> None:
-        try:
-            if self._between is not None:
-                self._between.give(stripe)
-        finally:
-            self._within[stripe].release()
