@@ -16,6 +16,7 @@ from pathlib import Path
 NAMES = (
     *("request", "parts", "routes", "record", "scrape", "death", "views", "board"),
     *("gunicorn", "memory", "sidecar", "idle", "round", "instruments", "databases", "redis"),
+    "limits",
 )
 """In this order; the module is NAME_cost"""
 _COMPARED = (

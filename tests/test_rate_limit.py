@@ -209,12 +209,17 @@ def test_it_keeps_to_wsgi_on_both_sides() -> None:
     from wsgiref.util import setup_testing_defaults
 
     statuses: list[str] = []
+
+    def start(status: str, *_: object) -> Callable[[bytes], object]:
+        statuses.append(status)
+        return lambda _: None
+
     wrapped: Any = validator(limited(validator(app), limit="1/minute"))
     for method in ("HEAD", "GET", "HEAD"):
         environ: dict[str, Any] = {"REQUEST_METHOD": method, "QUERY_STRING": ""}
         setup_testing_defaults(environ)
         environ["REMOTE_ADDR"] = "9.9.9.9"
-        body = wrapped(environ, lambda status, *_: statuses.append(status) or (lambda _: None))
+        body = wrapped(environ, start)
         assert (b"".join(body) == b"") == (method == "HEAD")
         body.close()
     assert statuses == ["200 OK", *["429 Too Many Requests"] * 2]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 PERIOD = 60 * SECOND
-MANY = 3 * layout.RECORDS
+MANY = 2 * layout.RECORDS
 
 
 class Naive:
@@ -171,7 +171,7 @@ def test_where_one_limit_refuses_nothing_is_spent_on_the_other() -> None:
 # -- many clients --------------------------------------------------------------------------------
 
 
-def test_three_times_the_clients_there_is_room_for_stay_in_the_same_memory(tmp_path: Path) -> None:
+def test_twice_the_clients_there_is_room_for_stay_in_the_same_memory(tmp_path: Path) -> None:
     """The file keeps its size and pages; live counts that made room are told, and whoever is at
     its limit is not among them."""
     file = opened_quotas(tmp_path, this_instance())

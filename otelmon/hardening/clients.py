@@ -9,6 +9,7 @@ and whatever stands before it is not believed.
 from __future__ import annotations
 
 import functools
+import hashlib
 import ipaddress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -80,6 +81,13 @@ class Clients:
             return UNKNOWN
         is_allowed = any(address in network for network in self._allow)
         return Client(_key(address), is_allowed, is_near=not address.is_global)
+
+
+def short(name: str) -> str:
+    """Return a client's name as it is, or a hash of one that is long: names are remembered."""
+    if len(name) <= _LONGEST:
+        return name
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _is_forwarded(environ: WSGIEnvironment) -> bool:

@@ -6,6 +6,7 @@ There is one for each process, whatever applications are in it: the kernel's loc
 from __future__ import annotations
 
 import _thread
+import functools
 import logging
 import os
 import time
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("otelmon")
 
 _SECOND: Final = 1_000_000_000
+# Clients whose keys are at hand; a key is a hash and takes a while.
+_REMEMBERED: Final = 2048
 # How often it is seen to that the file is still the one that the others have.
 _LOOK_SECONDS: Final = 5.0
 # How often a process that counts for itself tries to join the others.
@@ -54,6 +57,7 @@ class LimitMemory:
         self._quotas: Quotas | None = None
         self._look_at = 0.0
         self._lock = threads.original(_thread, "allocate_lock")()
+        self._asks = functools.lru_cache(_REMEMBERED)(_asks)
 
     def forget(self) -> None:
         """Be as new in a forked child."""
@@ -69,17 +73,10 @@ class LimitMemory:
             TimeoutError: the counts could not be had in time.
             OSError: the kernel has no locks to give.
         """
+        # First: with another memory there are other keys.
         memory = self._memory(settings)
-        return memory.hit(
-            [
-                Asked(
-                    memory.key(quota.name, str(quota.seconds), client),
-                    quota.requests,
-                    quota.seconds * _SECOND,
-                )
-                for quota in quotas
-            ]
-        )
+        asks = self._asks
+        return memory.hit([asks(memory, quota, client) for quota in quotas])
 
     def _memory(self, settings: Settings) -> Quotas:
         memory = self._quotas
@@ -112,6 +109,8 @@ class LimitMemory:
                 log.warning("This process has joined the others' rate limits; counts begin anew.")
             self._file, memory = shared, shared.quotas
             self._look_at = now + _LOOK_SECONDS
+        if memory is not self._quotas:
+            self._asks.cache_clear()
         self._quotas = memory
         return memory
 
@@ -126,6 +125,11 @@ class LimitMemory:
             # Each process allows the whole limit now, which the server's operator must know.
             faults.report("rate_limit_memory", error)
             return None
+
+
+def _asks(memory: Quotas, quota: Quota, client: str) -> Asked:
+    key = memory.key(quota.name, str(quota.seconds), client)
+    return Asked(key, quota.requests, quota.seconds * _SECOND)
 
 
 MEMORY: Final = LimitMemory()

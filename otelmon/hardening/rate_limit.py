@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import logging
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from otelmon import faults
 from otelmon.hardening import limit_measures
-from otelmon.hardening.clients import Clients
+from otelmon.hardening.clients import Clients, short
 from otelmon.hardening.fields import Stand, beside, fields
 from otelmon.hardening.limit_measures import measures
 from otelmon.hardening.limit_memory import MEMORY
@@ -83,7 +84,8 @@ class RateLimit:
         self._rulings = () if settings.disabled else ruled([*default, *policies])
         self._clients = Clients(limits.trusted_proxies, allow)
         self._key = key
-        self._exempt = Paths(exempt)
+        exempt = tuple(exempt)
+        self._exempt = Paths(exempt) if exempt else None
         self._legacy = legacy_headers
         url = settings.redis().url if self._rulings else None
         self._redis = None if url is None else LimitRedis(url, settings.service_name)
@@ -112,15 +114,11 @@ class RateLimit:
 
     def _asked(self, environ: WSGIEnvironment, before: Sequence[Stand]) -> tuple[Stand, ...]:
         """Count a request; return how its client stands, nothing if it is not limited."""
-        method, path = str(environ.get("REQUEST_METHOD", "")), str(environ.get("PATH_INFO", ""))
-        counted = {stand.quota.name for stand in before}
-        quotas = [
-            quota
-            for ruling in self._rulings
-            if ruling.is_about(method, path)
-            for quota in ruling.quotas
-            if quota.name not in counted
-        ]
+        path = environ.get("PATH_INFO", "")
+        quotas = self._quotas_of(environ.get("REQUEST_METHOD", ""), path)
+        if before:
+            counted = {stand.quota.name for stand in before}
+            quotas = tuple(quota for quota in quotas if quota.name not in counted)
         if not quotas or self._is_exempt(path):
             return ()
         client = self._client(environ)
@@ -132,6 +130,11 @@ class RateLimit:
         self._book(stands, answer.evicted)
         return stands
 
+    def _quotas_of(self, method: str, path: str) -> tuple[Quota, ...]:
+        """Return what is to be asked of a request."""
+        about = [ruling.quotas for ruling in self._rulings if ruling.is_about(method, path)]
+        return about[0] if len(about) == 1 else tuple(chain.from_iterable(about))
+
     def _hit(self, quotas: Sequence[Quota], client: str) -> Answer:
         if self._redis is not None:
             return self._redis.hit(quotas, client)
@@ -139,7 +142,9 @@ class RateLimit:
 
     def _is_exempt(self, path: str) -> bool:
         # Not by a path that some application would read as another one.
-        return path in self._endpoints or (self._exempt.have(path) and plain(path) == path)
+        if path in self._endpoints:
+            return True
+        return self._exempt is not None and self._exempt.have(path) and plain(path) == path
 
     @functools.cached_property
     def _endpoints(self) -> frozenset[str]:
@@ -157,7 +162,8 @@ class RateLimit:
         if found.is_allowed:
             return None
         if self._key is not None:
-            return self._key(environ)
+            name = self._key(environ)
+            return None if name is None else short(name)
         if found.key is None:
             self._measures.outcome(limit_measures.UNKNOWN)(1)
             self._warn_of_unknown()

@@ -104,33 +104,35 @@ class Quotas:
             OSError: there are no locks to be had.
         """
         numbers = [_number(each.key) for each in asked]
-        # In rising order, as all take them, so that none waits in a ring.
-        stripes = sorted({number % STRIPES for number in numbers})
+        stripes = [number % STRIPES for number in numbers]
+        if len(stripes) > 1:
+            # In rising order, as all take them, so that none waits in a ring.
+            stripes = sorted(set(stripes))
+        places: list[int | None] = []
+        windows: list[Window] = []
+        refused = False
+        evicted = 0
         self._stripes.take(stripes)
         try:
             # Within the lock, so that no later time was ever written.
             now = self._clock()
-            places: list[int | None] = []
-            windows: list[Window] = []
-            refused = 0
-            for index, (_, limit, period) in enumerate(asked):
-                at = self._find(asked[index].key, numbers[index])
+            for (key, limit, period), number in zip(asked, numbers):  # noqa: B905 - of one length
+                at = self._find(key, number)
                 window = (now, 0, 0) if at is None else self._window(at, period, now)
                 places.append(at)
                 windows.append(window)
-                refused += used(window, period, now) >= limit
-            evicted = 0 if refused else self._count(asked, numbers, places, windows)
+                if used(window, period, now) >= limit:
+                    refused = True
+            if not refused:
+                evicted = self._count(asked, numbers, places, windows)
         finally:
             self._stripes.give(stripes)
-        if not refused:
-            windows = [(start, before, hits + 1) for start, before, hits in windows]
-        return Answer(
-            [
-                standing(window, limit, period, now, counted=not refused)
-                for window, (_, limit, period) in zip(windows, asked, strict=True)
-            ],
-            evicted,
-        )
+        more = 0 if refused else 1
+        standings = [
+            standing((start, before, hits + more), limit, period, now, counted=not refused)
+            for (start, before, hits), (_, limit, period) in zip(windows, asked)  # noqa: B905
+        ]
+        return Answer(standings, evicted)
 
     # -- records, by the number of their first word ------------------------------------------------
 
@@ -138,12 +140,12 @@ class Quotas:
         """Return where a client's record is, if it has one."""
         start = _bucket_at(number)
         end = start + _BUCKET_BYTES
-        at = self._memory.find(key, start, end)
+        find = self._memory.find
+        at = find(key, start, end)
         while at >= 0:
-            word = at // layout.WORD
-            if at % RECORD_BYTES == 0 and self._words[word + _PERIOD]:
-                return word
-            at = self._memory.find(key, at + 1, end)
+            if not at % RECORD_BYTES and self._words[at // layout.WORD + _PERIOD]:
+                return at // layout.WORD
+            at = find(key, at + 1, end)
         return None
 
     def _window(self, at: int, period: int, now: int) -> Window:
@@ -160,14 +162,15 @@ class Quotas:
     ) -> int:
         """Write each client's window with one hit more; return how many records made room."""
         evicted = 0
-        for index, (window, place) in enumerate(zip(windows, places, strict=True)):
-            if place is None:
-                at, was_used = self._room(numbers[index], window[0], kept=places)
-                evicted += was_used
-                places[index] = at
-                self._enter(at, asked[index], window[0])
-            else:
-                self._store(place, window)
+        for index, window in enumerate(windows):
+            at = places[index]
+            if at is not None:
+                self._store(at, window)
+                continue
+            at, was_used = self._room(numbers[index], window[0], kept=places)
+            evicted += was_used
+            places[index] = at
+            self._enter(at, asked[index], window[0])
         return evicted
 
     def _store(self, at: int, window: Window) -> None:

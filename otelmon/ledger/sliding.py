@@ -64,10 +64,9 @@ def standing(window: Window, limit: int, period: int, now: int, *, counted: bool
     """
     remaining = limit - used(window, period, now)
     age = max(0, now - window[0])
-    if counted or remaining > 0:
-        wait = period - age if remaining > 0 else _wait(window, limit, period, age)
-        return Standing(True, max(0, remaining), wait)
-    return Standing(False, 0, _wait(window, limit, period, age))
+    if remaining > 0:
+        return Standing(True, remaining, period - age)
+    return Standing(counted, 0, _wait(window, limit, period, age))
 
 
 def _wait(window: Window, limit: int, period: int, age: int) -> int:
