@@ -58,12 +58,18 @@ _HITS: Final = 4
 _PERIOD: Final = 5
 
 
-class Asked(NamedTuple):
+class Asked:
     """A client that asks under one limit."""
 
-    key: bytes
-    limit: int
-    period: int  # ns
+    __slots__ = ("key", "limit", "number", "period")
+
+    def __init__(self, key: bytes, limit: int, period: int) -> None:
+        """Ask for one of *limit* hits in *period* ns."""
+        self.key = key
+        self.limit = limit
+        self.period = period
+        # The word that the record begins with.
+        self.number = _number(key)
 
 
 class Answer(NamedTuple):
@@ -103,36 +109,37 @@ class Quotas:
             TimeoutError: the records are held by somebody who does not go on.
             OSError: there are no locks to be had.
         """
-        numbers = [_number(each.key) for each in asked]
-        stripes = [number % STRIPES for number in numbers]
+        stripes = [each.number % STRIPES for each in asked]
         if len(stripes) > 1:
             # In rising order, as all take them, so that none waits in a ring.
             stripes = sorted(set(stripes))
-        places: list[int | None] = []
-        windows: list[Window] = []
-        refused = False
-        evicted = 0
         self._stripes.take(stripes)
         try:
             # Within the lock, so that no later time was ever written.
             now = self._clock()
-            for (key, limit, period), number in zip(asked, numbers):  # noqa: B905 - of one length
-                at = self._find(key, number)
-                window = (now, 0, 0) if at is None else self._window(at, period, now)
-                places.append(at)
-                windows.append(window)
-                if used(window, period, now) >= limit:
-                    refused = True
-            if not refused:
-                evicted = self._count(asked, numbers, places, windows)
+            windows, refused, evicted = self._decided(asked, now)
         finally:
             self._stripes.give(stripes)
         more = 0 if refused else 1
-        standings = [
-            standing((start, before, hits + more), limit, period, now, counted=not refused)
-            for (start, before, hits), (_, limit, period) in zip(windows, asked)  # noqa: B905
-        ]
+        standings = []
+        for each, (start, before, hits) in zip(asked, windows, strict=True):
+            window = (start, before, hits + more)
+            standings.append(standing(window, each.limit, each.period, now, counted=not refused))
         return Answer(standings, evicted)
+
+    def _decided(self, asked: Sequence[Asked], now: int) -> tuple[list[Window], bool, int]:
+        """Return all windows as they were, whether one refuses, and how many records made room."""
+        places: list[int | None] = []
+        windows: list[Window] = []
+        refused = False
+        for each in asked:
+            at = self._find(each.key, each.number)
+            window = (now, 0, 0) if at is None else self._window(at, each.period, now)
+            places.append(at)
+            windows.append(window)
+            if used(window, each.period, now) >= each.limit:
+                refused = True
+        return windows, refused, 0 if refused else self._count(asked, places, windows)
 
     # -- records, by the number of their first word ------------------------------------------------
 
@@ -156,7 +163,6 @@ class Quotas:
     def _count(
         self,
         asked: Sequence[Asked],
-        numbers: Sequence[int],
         places: list[int | None],
         windows: Sequence[Window],
     ) -> int:
@@ -167,7 +173,7 @@ class Quotas:
             if at is not None:
                 self._store(at, window)
                 continue
-            at, was_used = self._room(numbers[index], window[0], kept=places)
+            at, was_used = self._room(asked[index].number, window[0], kept=places)
             evicted += was_used
             places[index] = at
             self._enter(at, asked[index], window[0])
@@ -192,7 +198,7 @@ class Quotas:
     def _enter(self, at: int, asked: Asked, start: int) -> None:
         words = self._words
         words[at + _PERIOD] = 0
-        words[at], words[at + 1] = _number(asked.key), _number(asked.key[layout.WORD :])
+        words[at], words[at + 1] = asked.number, _number(asked.key[layout.WORD :])
         words[at + _START] = start
         words[at + _BEFORE] = 0
         words[at + _HITS] = 1
