@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from otelmon.instruments.lookups import adder
 from otelmon.instruments.observing import SCOPE, Few
 from otelmon.instruments.redis_commands import ERROR
+from otelmon.recommendations.unknown_clients import OUTCOME, REQUESTS
 from otelmon.stack import meter_provider
 
 
@@ -21,11 +22,8 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import Counter, Meter
 
 
-REQUESTS: Final = "otelmon.rate_limit.requests"
-OUTCOME: Final = "otelmon.rate_limit.outcome"
 ALLOWED: Final = "allowed"
 LIMITED: Final = "limited"
-UNKNOWN: Final = "unknown_client"
 UNCHECKED: Final = "unchecked"
 REFUSALS: Final = "otelmon.rate_limit.refusals"
 POLICY: Final = "otelmon.rate_limit.policy"

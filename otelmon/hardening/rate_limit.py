@@ -16,6 +16,7 @@ from otelmon.hardening.limit_memory import MEMORY
 from otelmon.hardening.limit_redis import LimitRedis
 from otelmon.hardening.policies import Paths, Policy, plain, ruled
 from otelmon.hardening.problem import problem, refuse
+from otelmon.recommendations.unknown_clients import UNKNOWN
 from otelmon.settings import Settings
 from otelmon.settings.rules import OFF
 from otelmon.stack import Monitor
@@ -165,7 +166,7 @@ class RateLimit:
             name = self._key(environ)
             return None if name is None else short(name)
         if found.key is None:
-            self._measures.outcome(limit_measures.UNKNOWN)(1)
+            self._measures.outcome(UNKNOWN)(1)
             self._warn_of_unknown()
         return found.key
 
