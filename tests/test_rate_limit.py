@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from wsgiref.validate import validator
 
 import pytest
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from otelmon import ConfigError, Policy, faults, monitor
 from otelmon.hardening import limit_memory, rate_limit
@@ -147,6 +148,17 @@ def test_what_monitor_answers_is_not_limited() -> None:
     finally:
         inner.close()
         outer.close()
+
+
+def test_nor_is_what_a_monitor_answers_that_is_mounted_somewhere() -> None:
+    """Wherever the application is made of others, by its whole path."""
+    inner = monitor(ok)
+    try:
+        app = limited(DispatcherMiddleware(ok, {"/shop": inner}), limit="1/minute")
+        assert passed(app, 5, path="/shop/livez") == 5
+        assert passed(app, 5, path="/livez") == 1
+    finally:
+        inner.close()
 
 
 def test_wrapped_twice_a_request_is_counted_once() -> None:

@@ -83,8 +83,10 @@ class LimitMemory:
         if memory is not None and time.monotonic() < self._look_at:
             return memory
         lock = self._lock
-        # Nobody waits for who only looks whether the file is still there.
-        if not lock.acquire(True, _OPEN_SECONDS if memory is None else 0):
+        # Nobody waits for who only looks whether the file is still there, nor may a greenlet wait
+        # for another one of its thread, which could not go on.
+        waits = memory is None and not threads.is_green()
+        if not lock.acquire(True, _OPEN_SECONDS if waits else 0):
             if memory is None:
                 raise TimeoutError("The memory of the rate limits was not opened in time.")
             return memory

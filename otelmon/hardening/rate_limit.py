@@ -16,6 +16,7 @@ from otelmon.hardening.limit_memory import MEMORY
 from otelmon.hardening.limit_redis import LimitRedis
 from otelmon.hardening.policies import Paths, Policy, plain, ruled
 from otelmon.hardening.problem import problem, refuse
+from otelmon.middleware.routes.places import inside
 from otelmon.recommendations.unknown_clients import UNKNOWN
 from otelmon.settings import Settings
 from otelmon.settings.rules import OFF
@@ -38,7 +39,6 @@ log = logging.getLogger("otelmon")
 KEPT: Final = "otelmon.rate_limit"
 """Where a request's environ tells how its client stands, for a limit further in"""
 _QUOTA_EXCEEDED: Final = "https://iana.org/assignments/http-problem-types#quota-exceeded"
-_DEEPEST: Final = 20
 
 
 class RateLimit:
@@ -150,12 +150,8 @@ class RateLimit:
     @functools.cached_property
     def _endpoints(self) -> frozenset[str]:
         """Return the paths that a monitor further in answers instead of the application."""
-        app: Any = self.app
-        for _ in range(_DEEPEST):
-            if isinstance(app, Monitor):
-                return frozenset(app.endpoints)
-            app = getattr(app, "app", None)
-        return frozenset()
+        monitors = ((app, at) for app, at in inside(self.app) if isinstance(app, Monitor))
+        return frozenset(at + path for app, at in monitors for path in app.endpoints)
 
     def _client(self, environ: WSGIEnvironment) -> str | None:
         """Return whose a request is; None if it is not limited."""
