@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 SECOND = 1_000_000_000
 
 
+made: list[RateLimit] = []
+"""What tests are to close"""
+
+
 class Clock:
     """A time that stands until it is set."""
 
@@ -53,7 +57,9 @@ def ok(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[byte
 def limited(app: Any = ok, *, env: dict[str, str] | None = None, **options: Any) -> RateLimit:  # noqa: ANN401 - as RateLimit takes them
     """Return a limit that this environment alone rules, with counts that no other test has."""
     MEMORY.forget()
-    return RateLimit(app, settings=Settings.from_env(env or {}), **options)
+    limit = RateLimit(app, settings=Settings.from_env(env or {}), **options)
+    made.append(limit)
+    return limit
 
 
 def asked(app: Any, path: str = "/", address: str = "9.9.9.9", **environ: str) -> Answered:  # noqa: ANN401 - any application

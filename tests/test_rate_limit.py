@@ -18,7 +18,7 @@ from otelmon.hardening.limit_measures import LimitMeasures
 from otelmon.hardening.limit_memory import MEMORY
 from otelmon.ledger.opening import opened_quotas
 from otelmon.settings.rules import Rate
-from tests.limited import Answered, asked, limited, ok, passed
+from tests.limited import Answered, asked, limited, made, ok, passed
 from tests.metered import Metered
 from tests.recorder import this_instance
 from tests.redis_server import RedisServer
@@ -42,6 +42,8 @@ def _fresh() -> Iterator[None]:
     faults.forget()
     yield
     MEMORY.forget()
+    while made:
+        made.pop().close()
     faults.forget()
 
 
@@ -403,6 +405,10 @@ def test_without_redis_requests_pass_and_are_counted(redis: RedisServer, figures
         ({"policies": [Policy("default", "1/minute")]}, "Two policies are named 'default'"),
         ({"policies": [Policy("a", "1/minute", paths=("x",))]}, "The path 'x' is no path"),
         ({"policies": [Policy(str(n), "1/minute") for n in range(8)]}, "There are 9 limits"),
+        (
+            {"policies": [Policy("a", "1/minute", methods="POST")]},  # type: ignore[arg-type]
+            "The policy 'a' has 'POST', which is one text: give a tuple, as in ('POST',).",
+        ),
         ({"exempt": ["static"]}, "The path 'static' is no path"),
         ({"env": {"RATE_LIMIT": "many"}}, "RATE_LIMIT is 'many'"),
         ({"env": {"TRUSTED_PROXIES": "-1"}}, "TRUSTED_PROXIES is"),

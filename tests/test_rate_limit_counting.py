@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 PERIOD = 60 * SECOND
-MANY = 2 * layout.RECORDS
+MANY = 5 * layout.RECORDS // 4
 
 
 class Naive:
@@ -171,7 +171,7 @@ def test_where_one_limit_refuses_nothing_is_spent_on_the_other() -> None:
 # -- many clients --------------------------------------------------------------------------------
 
 
-def test_twice_the_clients_there_is_room_for_stay_in_the_same_memory(tmp_path: Path) -> None:
+def test_more_clients_than_there_is_room_for_stay_in_the_same_memory(tmp_path: Path) -> None:
     """The file keeps its size and pages; live counts that made room are told, and whoever is at
     its limit is not among them."""
     file = opened_quotas(tmp_path, this_instance())
@@ -185,7 +185,7 @@ def test_twice_the_clients_there_is_room_for_stay_in_the_same_memory(tmp_path: P
     evicted = 0
     for _ in range(MANY):
         evicted += quotas.hit([Asked(os.urandom(16), 100, PERIOD)]).evicted
-    assert MANY - layout.RECORDS < evicted < MANY
+    assert MANY - layout.RECORDS < evicted < MANY // 2
     after = path.stat()
     assert (after.st_size, after.st_blocks) == (before.st_size, before.st_blocks)
     assert not any(_passes(quotas, asked) for asked in heavy)

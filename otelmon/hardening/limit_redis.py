@@ -49,7 +49,7 @@ class LimitRedis:
         from limits.storage import RedisStorage
         from limits.strategies import SlidingWindowCounterRateLimiter
 
-        client = redis_client(url)
+        self._client = client = redis_client(url)
         storage = RedisStorage(
             "redis://", connection_pool=client.connection_pool, key_prefix=f"{_PREFIX}:{service}"
         )
@@ -84,6 +84,10 @@ class LimitRedis:
             if not passed:
                 break
         return Answer(answers, 0)
+
+    def close(self) -> None:
+        """Close the connections; another hit opens new ones."""
+        self._client.close()
 
     def _standing(self, asked: _Asked, *, counted: bool) -> Standing:
         """Return how a client stands; *counted* tells whether its hit is among what it has."""

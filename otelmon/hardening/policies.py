@@ -92,6 +92,14 @@ class Ruling:
             raise ConfigError(
                 f"A policy is named {policy.name!r}: give up to 64 letters, digits and _ . : / -."
             )
+        texts: tuple[object, ...] = (policy.paths, policy.methods)
+        for given in texts:
+            # A text is a sequence of texts too, and its letters fit nothing.
+            if isinstance(given, str):
+                raise ConfigError(
+                    f"The policy {policy.name!r} has {given!r}, which is one text: give a tuple, "
+                    f"as in ({given!r},)."
+                )
         rates = _rates(policy)
         self.quotas = tuple(
             _quota(policy.name if len(rates) == 1 else f"{policy.name}-{rate.seconds}s", rate)

@@ -113,6 +113,11 @@ class RateLimit:
 
         return self.app(environ, start)
 
+    def close(self) -> None:
+        """Let go of connections to Redis, if there are any; the next request opens new ones."""
+        if self._redis is not None:
+            self._redis.close()
+
     def _asked(self, environ: WSGIEnvironment, before: Sequence[Stand]) -> tuple[Stand, ...]:
         """Count a request; return how its client stands, nothing if it is not limited."""
         path = environ.get("PATH_INFO", "")
