@@ -258,6 +258,14 @@ def test_the_figures_tell_outcomes_and_no_client(
     assert figures("otelmon.rate_limit.errors") == {"TimeoutError": 1}
 
 
+def test_the_limit_holds_without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes wrong in measuring decides nothing."""
+    monkeypatch.setattr(rate_limit, "measures", _fails)
+    assert passed(limited(), 150) == 100
+    assert passed(limited(key=_fails), 5) == 5
+    assert faults.seen()["rate_limit_measures"].times == 155
+
+
 def _fails(*_: object) -> None:
     raise TimeoutError
 
@@ -318,11 +326,33 @@ def test_what_is_no_file_of_limits_is_replaced(
     monkeypatch.setattr(limit_memory, "identity_in_use", lambda *_, **__: this_instance())
     opened_quotas(tmp_path, this_instance()).close()
     (path,) = tmp_path.glob(which)
-    path.unlink()
-    path.write_bytes(b"rubbish")
-    path.chmod(0o600)
+    # Beside it first, so that it cannot get the same inode.
+    rubbish = tmp_path / "rubbish"
+    rubbish.write_bytes(b"rubbish")
+    rubbish.replace(path)
     assert passed(limited(env={"OTELMON_DIR": str(tmp_path)}), 150) == 100
     assert faults.seen() == {}
+
+
+def test_a_file_of_another_boot_is_replaced(tmp_path: Path) -> None:
+    """Its times mean nothing now."""
+    before = this_instance()._replace(boot=b"b" * 16)
+    opened_quotas(tmp_path, before).close()
+    file = opened_quotas(tmp_path, this_instance())
+    assert not file.replaced()
+    file.close()
+    assert opened_quotas(tmp_path, before).quotas.key("a") != file.quotas.key("a")
+
+
+def test_a_second_thread_does_not_wait_for_who_opens_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where to open the memory hangs, other requests pass."""
+    monkeypatch.setattr(limit_memory, "_OPEN_SECONDS", 0.0)
+    app = limited(limit="1/minute")
+    with MEMORY._lock:
+        assert passed(app, 5) == 5
+    assert passed(app, 5) == 1
 
 
 def test_threads_of_one_process_share_the_limit_exactly() -> None:

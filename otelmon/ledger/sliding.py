@@ -78,8 +78,6 @@ def _wait(window: Window, limit: int, period: int, age: int) -> int:
 
 
 def _fading(before: int, room: int, period: int) -> int:
-    """Return the age at which less than *room* is left of the window before."""
-    if before < room:
-        return 0
+    """Return the age at which less than *room* is left of the window before, which had as many."""
     # The least whole age with before * (period - age) / period < room.
     return period + (-room * period // before) + 1
