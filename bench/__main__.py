@@ -16,7 +16,7 @@ from pathlib import Path
 NAMES = (
     *("request", "parts", "routes", "record", "scrape", "death", "views", "board"),
     *("gunicorn", "memory", "sidecar", "idle", "round", "instruments", "databases", "redis"),
-    *("sessions", "hardening"),
+    *("sessions", "hardening", "limits"),
 )
 """In this order; the module is NAME_cost"""
 _COMPARED = (

@@ -15,8 +15,10 @@ from otelmon.checks import DiskCheck, HttpCheck, RedisCheck, SqlAlchemyCheck
 from otelmon.checks.registry import add_check
 from otelmon.engines import create_engine, engine_options
 from otelmon.errors import ConfigError, LedgerError, OtelmonError
-from otelmon.hardening.sessions.middleware import Sessions
 from otelmon.hardening.body_limit import BodyLimit
+from otelmon.hardening.policies import Policy
+from otelmon.hardening.rate_limit import RateLimit
+from otelmon.hardening.sessions.middleware import Sessions
 from otelmon.hardening.static import Static, static_url
 from otelmon.metrics.api.view import View
 from otelmon.middleware.requests import RequestMetrics
@@ -40,7 +42,9 @@ __all__ = [
     "LedgerError",
     "Monitor",
     "OtelmonError",
+    "Policy",
     "QueryCache",
+    "RateLimit",
     "RedisCheck",
     "RequestMetrics",
     "Rule",

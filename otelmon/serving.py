@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from otelmon import embedding, faults, threads
 from otelmon.errors import LedgerError, ThreadsError
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from otelmon.keeper import Keeper
+    from otelmon.ledger.identity import Identity
     from otelmon.ledger.ledger import Ledger
     from otelmon.ledger.pen import Pen
     from otelmon.settings import Settings
@@ -69,6 +70,38 @@ def place_of(settings: Settings) -> Path:
     )
 
 
+class Belonging(NamedTuple):
+    """How this process belongs to the server."""
+
+    worker: Any | None  # gunicorn's
+    descriptors: list[int]  # of the server's listening sockets
+    identity: Identity | None  # None if it shares nothing with others
+
+
+def belonging(name: str | None, *, forker: int | None) -> Belonging:
+    """Find out which instance this process serves for, which it does by now.
+
+    *name* overrides what the sockets say; *forker* is the process that wrapped the application and
+    forked this one, if any did.
+    """
+    worker = gunicorn_worker()
+    if worker is None and "gunicorn.arbiter" in sys.modules:
+        # The arbiter, where an application that is preloaded may try itself out. After an upgrade
+        # it has listening sockets by then, and is no server for all that.
+        return Belonging(None, [], None)
+    if worker is None:
+        descriptors = parentage.listening()
+        parent = parentage.parent(descriptors, forker=forker)
+    else:
+        descriptors = [each.fileno() for each in worker.sockets]
+        group = "" if worker.cfg.reuse_port else None
+        parent = Parent(worker.ppid, certain=True, group=group)
+    identity = identify(
+        descriptors, name=name, parent=parent.pid, worker=parent.certain, group=parent.group
+    )
+    return Belonging(worker, descriptors, identity)
+
+
 class Serving:
     """Gives this process its slot and its beat as soon as it serves."""
 
@@ -81,6 +114,8 @@ class Serving:
         self._descriptors: list[int] = []
         self._sockets: set[Path] = set()
         self._forker: int | None = None
+        self.identity: Identity | None = None
+        """The instance that this process serves for; None until then, and where it shares nothing"""
         self.keeper: Keeper | None = None
         self.begun = False
 
@@ -129,28 +164,10 @@ class Serving:
             return self._ledger.pen
 
     def _begin(self) -> None:
-        self._worker = worker = gunicorn_worker()
-        if worker is None and "gunicorn.arbiter" in sys.modules:
-            # The arbiter, where an application that is preloaded may try itself out. After an
-            # upgrade it has listening sockets by then, and is no server for all that.
-            self._ledger.serve_alone()
-            return
-        if worker is None:
-            self._descriptors = parentage.listening()
-            parent = parentage.parent(self._descriptors, forker=self._forker)
-        else:
-            self._descriptors = [s.fileno() for s in worker.sockets]
-            group = "" if worker.cfg.reuse_port else None
-            parent = Parent(worker.ppid, certain=True, group=group)
+        worker, descriptors, identity = belonging(self._settings.instance, forker=self._forker)
+        self._worker, self._descriptors, self.identity = worker, descriptors, identity
         self._sockets = links(self._descriptors)
         capacity = capacity_of(worker)
-        identity = identify(
-            self._descriptors,
-            name=self._settings.instance,
-            parent=parent.pid,
-            worker=parent.certain,
-            group=parent.group,
-        )
         if identity is None:
             self._ledger.serve_alone(capacity=capacity)
         else:
@@ -212,6 +229,7 @@ class Serving:
         """Be as new in a forked child."""
         self._lock = threads.original(_thread, "RLock")()
         self._worker, self._descriptors, self.begun = None, [], False
+        self.identity = None
         self._sockets, self._forker = set(), os.getppid()
 
     def end(self) -> None:
@@ -219,7 +237,7 @@ class Serving:
         if self.keeper is not None:
             self.keeper.stop()
         self._ledger.close()
-        self.begun = False
+        self.begun, self.identity = False, None
 
 
 def capacity_of(worker: Any | None) -> int:  # noqa: ANN401 - gunicorn has no types

@@ -37,7 +37,7 @@ from otelmon.middleware.requests import RequestMetrics
 from otelmon.port import Port
 from otelmon.recommendations import advice
 from otelmon.recommendations.advisor import Advisor
-from otelmon.serving import Serving
+from otelmon.serving import Serving, belonging
 from otelmon.settings import Settings
 from otelmon.views.ops import OpsApp
 
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
     from otelmon.board import Published
     from otelmon.instruments.observing import Observing
+    from otelmon.ledger.identity import Identity
     from otelmon.ledger.reader import Reading
     from otelmon.metrics.data import MetricsData
     from otelmon.metrics.past import Past
@@ -317,6 +318,18 @@ def observe_databases(provider: MeterProvider | None = None) -> None:
     provider = provider or _provider or meter_provider()
     if not provider.silent:
         databases.observe_databases(provider, provider.ledger)
+
+
+def identity_in_use(settings: Settings, *, forker: int | None) -> Identity | None:
+    """Return the instance that this process serves for, with or without `monitor`.
+
+    *forker* is as for `serving.belonging`. None where the process shares nothing with others.
+    """
+    if _instance is None:
+        return belonging(settings.instance, forker=forker).identity
+    # First: later, the metrics port is among the sockets that this process listens on.
+    _instance.serving.begin()
+    return _instance.serving.identity
 
 
 def settings_in_use() -> Settings | None:

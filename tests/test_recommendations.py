@@ -341,6 +341,13 @@ CASES: Final = [
         "shop.seen has more than the 2,000 series it may have",
     ),
     Case("R026", "pass", {}),
+    Case(
+        "R027",
+        "recommend",
+        {"counts": {"unknown_clients": 20}},
+        "20 requests in 15 minutes came from a proxy or a unix socket",
+    ),
+    Case("R027", "pass", {"counts": {"unknown_clients": 19}}),
 ]
 
 

@@ -181,22 +181,22 @@ class Header(NamedTuple):
     network: int  # inode of the network namespace
 
 
-def encode_header(header: Header) -> bytes:
+def encode_header(header: Header, *, magic: bytes = MAGIC) -> bytes:
     """Return the first bytes of a new file."""
-    return _HEADER.pack(MAGIC, VERSION, LAYOUT, header.created, header.boot, header.network)
+    return _HEADER.pack(magic, VERSION, LAYOUT, header.created, header.boot, header.network)
 
 
-def decode_header(data: bytes) -> Header:
-    """Read the first bytes of a file.
+def decode_header(data: bytes, *, magic: bytes = MAGIC) -> Header:
+    """Read the first bytes of a file; *magic* tells a ledger from the files beside it.
 
     Raises:
         LedgerError: the file is no ledger, or one of another layout.
     """
     if len(data) < _HEADER.size:
         raise LedgerError(f"The ledger file ends after {len(data)} bytes; it was truncated.")
-    magic, version, layout, created, boot, network = _HEADER.unpack_from(data)
-    if magic != MAGIC:
-        raise LedgerError(f"The file begins with {magic!r}, so it is no ledger of otelmon.")
+    begins, version, layout, created, boot, network = _HEADER.unpack_from(data)
+    if begins != magic:
+        raise LedgerError(f"The file begins with {begins!r}, so it is no ledger of otelmon.")
     if (version, layout) != (VERSION, LAYOUT):
         raise LedgerError(
             f"The ledger file has layout {version}/{layout:016x}; "

@@ -8,6 +8,7 @@ is opened once per process and never by anything else.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
 import struct
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from otelmon.errors import LedgerError
 from otelmon.ledger.files import open_private
-from otelmon.threads import Alarm
+from otelmon.threads import Alarm, original
 
 
 if sys.platform != "win32":  # where nothing is shared, and this module only imported
@@ -33,6 +34,19 @@ _FLOCK: Final = struct.Struct("@hhqqi4x")
 _POLL_SECONDS: Final = 0.002
 _NOTE_BYTES: Final = 256
 _CLOSED: Final = -1
+
+
+_threads = original(_thread, "allocate_lock")()
+
+
+def _forget() -> None:
+    """Start anew in a forked child: a thread that is gone there may have held the lock."""
+    global _threads  # noqa: PLW0603 - as above
+    _threads = original(_thread, "allocate_lock")()
+
+
+if hasattr(os, "register_at_fork"):  # Windows has no forks
+    os.register_at_fork(after_in_child=_forget)
 
 
 class RangeLocks:
@@ -51,6 +65,14 @@ class RangeLocks:
         """Own *byte* from now on, unless another process does."""
         try:
             fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
+        except (BlockingIOError, PermissionError):
+            return False
+        return True
+
+    def share(self, byte: int) -> bool:
+        """Own *byte* with others who share it, unless another process has it alone."""
+        try:
+            fcntl.lockf(self._fd, fcntl.LOCK_SH | fcntl.LOCK_NB, 1, byte)
         except (BlockingIOError, PermissionError):
             return False
         return True
@@ -157,14 +179,22 @@ class Lease:
 def directory_lock(path: Path, *, seconds: float) -> Iterator[bool]:
     """Be the only one who opens, claims or removes in a directory; yield False if that failed.
 
-    A range lock, because a child forked meanwhile must not inherit it.
+    A range lock, because a child forked meanwhile must not inherit it. It keeps out no thread of
+    this process, whose closing would even drop it: there is a lock for those beside it.
     """
-    locks = RangeLocks(path)
+    threads = _threads
+    if not threads.acquire(True, seconds):
+        yield False
+        return
     try:
-        with locks.held(0, seconds=seconds) as taken:
-            yield taken
+        locks = RangeLocks(path)
+        try:
+            with locks.held(0, seconds=seconds) as taken:
+                yield taken
+        finally:
+            locks.close()
     finally:
-        locks.close()
+        threads.release()
 
 
 def _wait(take: Callable[[], bool], seconds: float) -> bool:

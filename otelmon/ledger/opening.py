@@ -1,4 +1,4 @@
-"""Opening an instance's file and claiming a slot of it; removing what is left of dead instances.
+"""Opening an instance's files and claiming a slot of it; removing what is left of dead instances.
 
 All of it happens under the lock of the directory, so that nobody claims in a file that another is
 about to remove.
@@ -11,13 +11,14 @@ import logging
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otelmon.errors import LedgerError
-from otelmon.ledger import layout
+from otelmon.ledger import layout, quotas
 from otelmon.ledger.files import open_private, prepare
 from otelmon.ledger.identity import Process
 from otelmon.ledger.locks import RangeLocks, directory_lock
+from otelmon.ledger.quota_file import QuotaFile
 from otelmon.ledger.segment import SharedSegment
 
 
@@ -37,6 +38,24 @@ _STRANGER_SECONDS: Final = 86_400.0
 _MEMORY: Final = (".ledger", ".slots")
 
 
+class _Kind(NamedTuple):
+    """A kind of file that instances leave behind."""
+
+    pattern: str
+    magic: bytes
+    locks: str  # suffix of the file in which its users hold locks
+    bytes: int  # of that file, from the first one on
+    suffixes: tuple[str, ...]  # of all files that go with it
+
+
+_LEDGER: Final = _Kind(
+    "*.ledger", layout.MAGIC, ".slots", layout.SLOTS, (*_MEMORY, ".duty", ".port")
+)
+_QUOTAS: Final = _Kind(
+    "*.limits", quotas.MAGIC, ".stripes", quotas.STRIPES + 1, (".limits", ".stripes")
+)
+
+
 @contextlib.contextmanager
 def opened(place: Path, identity: Identity) -> Iterator[SharedSegment]:
     """Yield the instance's file, with the directory's lock held for the length of the block.
@@ -45,14 +64,50 @@ def opened(place: Path, identity: Identity) -> Iterator[SharedSegment]:
         LedgerError: the lock could not be had.
         OSError: no space, no permission, a planted link.
     """
+    with _alone(place):
+        _tidy(place, identity)
+        yield _open(place / f"{identity.name}.ledger", identity)
+
+
+def opened_quotas(place: Path, identity: Identity) -> QuotaFile:
+    """Open the file of the instance's rate limits, which is made if it is not there.
+
+    Raises:
+        LedgerError: the lock of the directory could not be had.
+        OSError: no space, no permission, a planted link.
+    """
+    with _alone(place):
+        _tidy(place, identity)
+        path = place / f"{identity.name}.limits"
+        if not path.exists():
+            # Locks that are held there are of a file that was removed.
+            path.with_suffix(".stripes").unlink(missing_ok=True)
+        try:
+            return QuotaFile(path, identity)
+        except LedgerError as error:
+            log.warning("%s A new one takes its place.", error)
+            remove(path, _QUOTAS.suffixes)
+            return QuotaFile(path, identity)
+
+
+@contextlib.contextmanager
+def _alone(place: Path) -> Iterator[None]:
     prepare(place)
     with directory_lock(place / "lock", seconds=_OPEN_SECONDS) as locked:
         if not locked:
             raise LedgerError(f"Another process held {place / 'lock'} for {_OPEN_SECONDS:.0f} s.")
-        for other in place.glob("*.ledger"):
-            if _left_behind(other, identity):
-                remove(other)
-        yield _open(place / f"{identity.name}.ledger", identity)
+        yield
+
+
+def _tidy(place: Path, identity: Identity) -> None:
+    """Remove what instances have left behind that have ended."""
+    for other in place.glob(_LEDGER.pattern):
+        if _left_behind(other, _LEDGER, identity):
+            remove(other)
+    for other in place.glob(_QUOTAS.pattern):
+        # Never one's own: to look at its locks would drop those that this process has.
+        if other.stem != identity.name and _left_behind(other, _QUOTAS, identity):
+            remove(other, _QUOTAS.suffixes)
 
 
 def _open(path: Path, identity: Identity) -> SharedSegment:
@@ -82,30 +137,30 @@ def mark_private(place: Path, identity: Identity) -> None:
             os.close(fd)
 
 
-def remove(path: Path, suffixes: Iterable[str] = (*_MEMORY, ".duty", ".port")) -> None:
-    """Remove a ledger and the lock files beside it."""
+def remove(path: Path, suffixes: Iterable[str] = _LEDGER.suffixes) -> None:
+    """Remove a file, a ledger's by default, and the lock files beside it."""
     for suffix in suffixes:
         path.with_suffix(suffix).unlink(missing_ok=True)
 
 
-def _left_behind(path: Path, identity: Identity) -> bool:
-    """Tell whether a ledger belongs to an instance that has ended, as far as can be told."""
+def _left_behind(path: Path, kind: _Kind, identity: Identity) -> bool:
+    """Tell whether a file belongs to an instance that has ended, as far as can be told."""
     if identity.told and path.stem == identity.name:
         # For a moment nobody may live who has a slot, and the server may have been replaced.
         return False
     try:
-        locks = RangeLocks(path.with_suffix(".slots"))
+        locks = RangeLocks(path.with_suffix(kind.locks))
         try:
-            if locks.owned(0, layout.SLOTS):
+            if locks.owned(0, kind.bytes):
                 return False
         finally:
             locks.close()
-        return _ended(path, identity)
+        return _ended(path, kind, identity)
     except (OSError, LedgerError):
         return False
 
 
-def _ended(path: Path, identity: Identity) -> bool:
+def _ended(path: Path, kind: _Kind, identity: Identity) -> bool:
     fd = open_private(path, os.O_RDONLY)
     try:
         age = time.time_ns() / 1e9 - os.fstat(fd).st_mtime
@@ -113,7 +168,7 @@ def _ended(path: Path, identity: Identity) -> bool:
     finally:
         os.close(fd)
     try:
-        header = layout.decode_header(page)
+        header = layout.decode_header(page, magic=kind.magic)
     except LedgerError:
         return age > _STRANGER_SECONDS
     if header.boot != identity.boot:

@@ -46,7 +46,7 @@ class RequestMetrics:
     ) -> None:
         """Wrap *app*."""
         self.app = app
-        self._endpoints = endpoints or {}
+        self.endpoints = endpoints or {}
         self._ledger = ledger
         self._serve = serve
         self._excluded = excluded
@@ -55,11 +55,11 @@ class RequestMetrics:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Call the application, and measure until its body is closed."""
         path = environ.get("PATH_INFO", "")
-        if path in self._endpoints:
+        if path in self.endpoints:
             if self._ledger.pen is None:
                 # A server may be probed and scraped long before its first request.
                 self._renew()
-            return self._endpoints[path](environ, start_response)
+            return self.endpoints[path](environ, start_response)
         cells = self._cells
         if cells is None or cells.pen is not self._ledger.pen:
             cells = self._renew()

@@ -26,6 +26,7 @@ from otelmon.recommendations import (
     slow_routes,
     too_few_workers,
     too_many_workers,
+    unknown_clients,
     unmatched_routes,
     unused_settings,
     worker_growth,
@@ -101,6 +102,13 @@ RULES: Final = (
         patient=False,
     ),
     Rule("OTM-R026", "cardinality", "Too many series", cardinality.judge, patient=False),
+    Rule(
+        "OTM-R027",
+        "unknown-clients",
+        "Clients that nobody can tell are not limited",
+        unknown_clients.judge,
+        patient=False,
+    ),
 )
 """In the order of their ids; missing numbers are of recommendations to come"""
 

@@ -13,7 +13,7 @@ from otelmon.metrics import caches, rows, windows
 from otelmon.metrics.figures import ERROR_TYPE
 from otelmon.metrics.rows import Row
 from otelmon.metrics.snapshots import METHOD, ROUTE
-from otelmon.recommendations import n_plus_one, pool_exhausted
+from otelmon.recommendations import n_plus_one, pool_exhausted, unknown_clients
 from otelmon.recommendations.diary import Entry
 from otelmon.recommendations.evidence import WINDOW_SECONDS, Client, Route
 from otelmon.recommendations.unmatched_routes import UNMATCHED
@@ -38,6 +38,7 @@ _NAMES: Final = frozenset(
         LIMIT,
         n_plus_one.QUERIES,
         n_plus_one.REPEATED,
+        unknown_clients.REQUESTS,
     )
 )
 _CONTAINER: Final = {
@@ -117,6 +118,11 @@ def entry(
     counts["cache_hits"], counts["cache_misses"] = looked_up.hits, looked_up.misses
     counts["n_plus_one"] = sum(row.value for row in known.get(n_plus_one.REPEATED, ()))
     counts["pool_timeouts"] = sum(row.value for row in known.get(pool_exhausted.TIMEOUTS, ()))
+    counts["unknown_clients"] = sum(
+        row.value
+        for row in known.get(unknown_clients.REQUESTS, ())
+        if dict(row.attributes).get(unknown_clients.OUTCOME) == unknown_clients.UNKNOWN
+    )
     return Entry(
         reading.monotonic,
         {name: value for name, value in counts.items() if value is not None},

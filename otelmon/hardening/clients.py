@@ -1,0 +1,125 @@
+"""Who asks: the key that a client's requests are counted under, or that nobody can tell.
+
+The address is what the server saw (REMOTE_ADDR), or behind proxies what the nearest trusted one
+wrote into X-Forwarded-For. Of that list a client writes the beginning; each proxy appends whom it
+saw. So with n trusted proxies the n-th entry from the end is the client, as in werkzeug's ProxyFix,
+and whatever stands before it is not believed.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import ipaddress
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from otelmon.errors import ConfigError
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from _typeshed.wsgi import WSGIEnvironment
+
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+# What a provider gives to one customer, who may use each address in it.
+_IPV6_PREFIX: Final = 64
+_REMEMBERED: Final = 4096
+_LONGEST: Final = 64
+
+
+class Client(NamedTuple):
+    """What an address says of who is behind it."""
+
+    key: str | None
+    """What is counted; None if nobody can tell"""
+    is_allowed: bool
+    is_near: bool
+    """It is none of the Internet's: perhaps a proxy's"""
+
+
+UNKNOWN: Final = Client(None, is_allowed=False, is_near=True)
+
+
+class Clients:
+    """Tells clients apart."""
+
+    def __init__(self, trusted_proxies: int | None, allow: Iterable[str] = ()) -> None:
+        """Believe so many proxies, None if nobody said; *allow* are networks that are not limited.
+
+        Raises:
+            ConfigError: one of them is no network.
+        """
+        self._trusted = trusted_proxies
+        self._allow = tuple(map(_network, allow))
+        self._remembered = functools.lru_cache(_REMEMBERED)(self._judged)
+
+    def of(self, environ: WSGIEnvironment) -> Client:
+        """Return who sent a request."""
+        seen = str(environ.get("REMOTE_ADDR") or "")
+        forwarded = str(environ.get("HTTP_X_FORWARDED_FOR") or "")
+        if self._trusted:
+            entries = forwarded.split(",")
+            if forwarded and len(entries) >= self._trusted:
+                seen = entries[-self._trusted]
+            return self._known(seen)
+        found = self._known(seen)
+        if self._trusted is None and found.is_near and _is_forwarded(environ):
+            return UNKNOWN
+        return found
+
+    def _known(self, text: str) -> Client:
+        # A header can be long, and what is remembered is to be small.
+        return self._remembered(text) if len(text) <= _LONGEST else UNKNOWN
+
+    def _judged(self, text: str) -> Client:
+        address = parsed(text)
+        if address is None:
+            return UNKNOWN
+        is_allowed = any(address in network for network in self._allow)
+        return Client(_key(address), is_allowed, is_near=not address.is_global)
+
+
+def short(name: str) -> str:
+    """Return a client's name as it is, or a hash of one that is long: names are remembered."""
+    if len(name) <= _LONGEST:
+        return name
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _is_forwarded(environ: WSGIEnvironment) -> bool:
+    return bool(environ.get("HTTP_X_FORWARDED_FOR") or environ.get("HTTP_FORWARDED"))
+
+
+def parsed(text: str) -> Address | None:
+    """Return the address in an entry of X-Forwarded-For, where some proxies add a port."""
+    text = text.strip().strip('"')
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = getattr(address, "ipv4_mapped", None)
+    return mapped or address
+
+
+def _key(address: Address) -> str:
+    if address.version == 4:
+        return str(address)
+    return str(ipaddress.ip_network((int(address), _IPV6_PREFIX), strict=False))
+
+
+def _network(text: str) -> Network:
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ConfigError(
+            f"allow has {text!r}, which is no network: give an address such as 127.0.0.1, or a "
+            "network such as 10.0.0.0/8."
+        ) from None

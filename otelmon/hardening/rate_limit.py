@@ -1,0 +1,221 @@
+"""`RateLimit`: how often one client may ask, exactly over all processes of the server."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final
+
+from otelmon import faults
+from otelmon.hardening import limit_measures
+from otelmon.hardening.clients import Clients, short
+from otelmon.hardening.fields import Stand, beside, fields
+from otelmon.hardening.limit_measures import measures
+from otelmon.hardening.limit_memory import MEMORY
+from otelmon.hardening.limit_redis import LimitRedis
+from otelmon.hardening.policies import Paths, Policy, plain, ruled
+from otelmon.hardening.problem import problem, refuse
+from otelmon.middleware.routes.places import inside
+from otelmon.recommendations.unknown_clients import UNKNOWN
+from otelmon.settings import Settings
+from otelmon.settings.rules import OFF
+from otelmon.stack import Monitor
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from otelmon.hardening.limit_measures import LimitMeasures
+    from otelmon.hardening.policies import Path, Quota
+    from otelmon.ledger.quotas import Answer
+    from otelmon.views.response import Response
+
+
+log = logging.getLogger("otelmon")
+
+KEPT: Final = "otelmon.rate_limit"
+"""Where a request's environ tells how its client stands, for a limit further in"""
+_QUOTA_EXCEEDED: Final = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+
+
+class RateLimit:
+    """Refuses what a client asks too often: 429, with Retry-After and problem+json.
+
+    Without arguments each client has RATE_LIMIT (100/minute) for all that it asks. *limit* goes
+    before that, as text such as `100/minute;1000/hour`, and `off` means no default; *policies* hold
+    beside it. A request passes if each policy that is about it admits it; if one refuses, it is
+    counted under none. What is counted are requests, not answers.
+
+    A client is an address, for IPv6 a /64; TRUSTED_PROXIES says how many proxies are in front.
+    *key* tells clients apart in another way: it is called with the environ and returns text, or
+    None for a request that is not limited. *allow* are networks, and *exempt* paths (see
+    `Policy`), that are not limited either, nor are the endpoints of `monitor`. Where nobody can
+    tell the client, as on a unix socket, its requests pass; that is logged once and counted.
+
+    Counts lie in shared memory, or in Redis if REDIS_URL is set. If they cannot be had within
+    0.25 s, a request passes and is counted as unchecked.
+
+    *legacy_headers* adds X-RateLimit-Limit, -Remaining and -Reset (seconds).
+
+    Raises:
+        ConfigError: the settings or the arguments cannot be used.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is optional and named
+        self,
+        app: WSGIApplication,
+        *,
+        limit: str | None = None,
+        policies: Sequence[Policy] = (),
+        key: Callable[[WSGIEnvironment], str | None] | None = None,
+        allow: Iterable[str] = (),
+        exempt: Iterable[Path] = (),
+        legacy_headers: bool = False,
+        settings: Settings | None = None,
+    ) -> None:
+        """Wrap *app*."""
+        self.app = app
+        self._settings = settings = settings or Settings.from_env()
+        limits = settings.limits()
+        rate = limits.rate_limit if limit is None else limit
+        default = () if rate == OFF else (Policy("default", rate),)
+        self._rulings = () if settings.disabled else ruled([*default, *policies])
+        self._clients = Clients(limits.trusted_proxies, allow)
+        self._key = key
+        exempt = tuple(exempt)
+        self._exempt = Paths(exempt) if exempt else None
+        self._legacy = legacy_headers
+        url = settings.redis().url if self._rulings else None
+        self._redis = None if url is None else LimitRedis(url, settings.service_name)
+        self._warn_of_unknown = functools.cache(self._warned_of_unknown)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Let a request pass, or refuse it."""
+        stands: tuple[Stand, ...] = environ.get(KEPT, ())
+        try:
+            fresh = self._asked(environ, stands)
+        except Exception as error:  # noqa: BLE001 - the request goes on without us
+            self._failed(error)
+            fresh = ()
+        if not fresh:
+            return self.app(environ, start_response)
+        stands = environ[KEPT] = (*stands, *fresh)
+        ours = fields(stands, legacy=self._legacy)
+        refused = [stand for stand in fresh if not stand.standing.admitted]
+        if refused:
+            return refuse(_refusal(refused, ours), environ, start_response)
+
+        def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:  # noqa: ANN401 - as WSGI has it
+            return start_response(status, beside(headers, ours), *rest)
+
+        return self.app(environ, start)
+
+    def close(self) -> None:
+        """Let go of connections to Redis, if there are any; the next request opens new ones."""
+        if self._redis is not None:
+            self._redis.close()
+
+    def _asked(self, environ: WSGIEnvironment, before: Sequence[Stand]) -> tuple[Stand, ...]:
+        """Count a request; return how its client stands, nothing if it is not limited."""
+        path = environ.get("PATH_INFO", "")
+        quotas = self._quotas_of(environ.get("REQUEST_METHOD", ""), path)
+        if before:
+            counted = {stand.quota.name for stand in before}
+            quotas = tuple(quota for quota in quotas if quota.name not in counted)
+        if not quotas or self._is_exempt(path):
+            return ()
+        client = self._client(environ)
+        if client is None:
+            return ()
+        answer = self._hit(quotas, client)
+        # In Redis those behind one that has refused were not asked.
+        stands = tuple(map(Stand, quotas, answer.standings))
+        self._book(stands, answer.evicted)
+        return stands
+
+    def _quotas_of(self, method: str, path: str) -> tuple[Quota, ...]:
+        """Return what is to be asked of a request."""
+        about = [ruling.quotas for ruling in self._rulings if ruling.is_about(method, path)]
+        return about[0] if len(about) == 1 else tuple(chain.from_iterable(about))
+
+    def _hit(self, quotas: Sequence[Quota], client: str) -> Answer:
+        if self._redis is not None:
+            return self._redis.hit(quotas, client)
+        return MEMORY.hit(quotas, client, self._settings)
+
+    def _is_exempt(self, path: str) -> bool:
+        # Not by a path that some application would read as another one.
+        if path in self._endpoints:
+            return True
+        return self._exempt is not None and self._exempt.have(path) and plain(path) == path
+
+    @functools.cached_property
+    def _endpoints(self) -> frozenset[str]:
+        """Return the paths that a monitor further in answers instead of the application."""
+        monitors = ((app, at) for app, at in inside(self.app) if isinstance(app, Monitor))
+        return frozenset(at + path for app, at in monitors for path in app.endpoints)
+
+    def _client(self, environ: WSGIEnvironment) -> str | None:
+        """Return whose a request is; None if it is not limited."""
+        found = self._clients.of(environ)
+        if found.is_allowed:
+            return None
+        if self._key is not None:
+            name = self._key(environ)
+            return None if name is None else short(name)
+        if found.key is None:
+            self._measures.outcome(UNKNOWN)(1)
+            self._warn_of_unknown()
+        return found.key
+
+    @functools.cached_property
+    def _measures(self) -> LimitMeasures:
+        """Return the figures, made at the first request: see `limit_measures`."""
+        return measures()
+
+    def _warned_of_unknown(self) -> None:
+        log.warning(
+            "Requests whose client cannot be told are not limited. Behind proxies that set "
+            "X-Forwarded-For, set TRUSTED_PROXIES to their number; without any, to 0."
+        )
+
+    def _book(self, stands: Sequence[Stand], evicted: int) -> None:
+        """Count what came of a request; whatever fails here changes nothing of it."""
+        try:
+            figures = self._measures
+            refused = [stand.quota.name for stand in stands if not stand.standing.admitted]
+            figures.outcome(limit_measures.LIMITED if refused else limit_measures.ALLOWED)(1)
+            for name in refused:
+                figures.refused(name)(1)
+            if evicted:
+                figures.evicted(evicted)
+        except Exception as error:  # noqa: BLE001 - as above
+            faults.report("rate_limit_measures", error)
+
+    def _failed(self, error: Exception) -> None:
+        faults.report("rate_limit", error)
+        try:
+            figures = self._measures
+            figures.outcome(limit_measures.UNCHECKED)(1)
+            figures.failed(error)
+        except Exception as fault:  # noqa: BLE001 - as in `_book`
+            faults.report("rate_limit_measures", fault)
+
+
+def _refusal(refused: Sequence[Stand], ours: Iterable[tuple[str, str]]) -> Response:
+    seconds = max(1, *(stand.seconds for stand in refused))
+    what = " and ".join(
+        f"{quota.requests} in {quota.seconds} s ({quota.name})" for quota, _ in refused
+    )
+    return problem(
+        "429 Too Many Requests",
+        f"There were more requests than are allowed: {what}. Try again in {seconds} s.",
+        ("Retry-After", str(seconds)),
+        *ours,
+        type_=_QUOTA_EXCEEDED,
+        title="Request cannot be satisfied as assigned quota has been exceeded",
+        **{"violated-policies": [stand.quota.name for stand in refused]},
+    )

@@ -1,0 +1,11 @@
+"""The application that does everything a response may do, behind RateLimit alone."""
+
+from __future__ import annotations
+
+from otelmon import Policy, RateLimit
+from tests.apps.answers import application
+
+
+app = RateLimit(
+    application, policies=[Policy("login", "5/minute", paths=("/status",), methods=("POST",))]
+)
