@@ -16,6 +16,7 @@ from otelmon.checks.registry import add_check
 from otelmon.engines import create_engine, engine_options
 from otelmon.errors import ConfigError, LedgerError, OtelmonError
 from otelmon.hardening.body_limit import BodyLimit
+from otelmon.hardening.harden import harden
 from otelmon.hardening.policies import Policy
 from otelmon.hardening.rate_limit import RateLimit
 from otelmon.hardening.sessions.middleware import Sessions
@@ -59,6 +60,7 @@ __all__ = [
     "cache_miss",
     "create_engine",
     "engine_options",
+    "harden",
     "meter_provider",
     "metrics_data",
     "monitor",

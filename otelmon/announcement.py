@@ -27,6 +27,14 @@ _IDLE: Final = (
 )
 
 
+_notes: dict[str, None] = {}
+
+
+def note(line: str) -> None:
+    """Have a line said too, once, when this process's instance begins to serve."""
+    _notes[line] = None
+
+
 class Log(Protocol):
     """Where to say it: a logging.Logger, or gunicorn's."""
 
@@ -47,6 +55,8 @@ def announce(
         else "off"
     )
     log.info("otelmon answers %s; metrics port: %s.", ", ".join(paths) or "nothing", port)
+    for line in _notes:
+        log.info("%s", line)
     if settings.token is None and paths:
         log.warning(
             "OTELMON_TOKEN is not set, so anybody who reaches the application can read %s. "

@@ -200,6 +200,13 @@ class Monitor(RequestMetrics):
             excluded=excluded.search if excluded is not None else None,
         )
 
+    def insert(self, wrap: Callable[[WSGIApplication], WSGIApplication]) -> None:
+        """Put what *wrap* makes of the application in its place, inside of what is measured."""
+        before, self.app = self.app, wrap(self.app)
+        if self._instance is not None:
+            apps = self._instance.apps
+            apps[apps.index(before)] = self.app
+
     def close(self) -> None:
         """Let go of this monitor; with the last one, of the process's slot, thread and port.
 
@@ -248,6 +255,8 @@ def meter_provider(*, views: Sequence[View] = ()) -> MeterProvider:
     Raises:
         ConfigError: as `monitor` does.
     """
+    if _provider is not None and not views:
+        return _provider
     return _adopted(Settings.from_env(), views)
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from otelmon.errors import ConfigError, LedgerError, OtelmonError
 from otelmon.settings import (
     OWNED,
+    Bodies,
     Database,
     Limits,
     Rate,
@@ -72,6 +73,7 @@ def test_the_seed_pasted_into_an_env_file_gives_the_defaults() -> None:
     assert dataclasses.replace(settings, owned={}) == Settings() == Settings.from_env({})
     assert settings.database() == Database()
     assert settings.limits() == Limits()
+    assert settings.bodies() == Bodies()
 
 
 def test_what_an_env_file_sets_is_read_behind_its_comments() -> None:

@@ -6,6 +6,9 @@ import json
 from http.client import HTTPException
 from typing import TYPE_CHECKING
 
+from otelmon.demo.load import ADDRESS
+from otelmon.settings.rules import OFF
+
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -87,6 +90,12 @@ class Announcement:
             yield (
                 f"Port {settings.prometheus_port} is taken: set PROMETHEUS_PORT to a free one to "
                 "get the figures there as well."
+            )
+        rate = settings.limits().rate_limit
+        if rate != OFF:
+            yield (
+                f"You may ask the shop {rate.requests} times in {rate.seconds} s, as RATE_LIMIT says; "
+                f"the visitors come from {ADDRESS}, which is not limited."
             )
         if settings.token:
             yield "The figures ask for OTELMON_TOKEN: as bearer token, or as a password."

@@ -1,9 +1,12 @@
-"""The environment of the demo's server: the user's own, a file of it, and one default."""
+"""The environment of the demo's server: the user's own, a file of it, and a few defaults."""
 
 from __future__ import annotations
 
+import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from otelmon.hardening.collect import collect
 from otelmon.settings import value_in
 
 
@@ -11,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-_DEFAULTS = {"ENABLE_PROMETHEUS": "true"}
+_STATIC = Path(__file__).with_name("static")
 
 
 def server_environment(own: Mapping[str, str], file: Mapping[str, str]) -> dict[str, str]:
@@ -19,8 +22,18 @@ def server_environment(own: Mapping[str, str], file: Mapping[str, str]) -> dict[
 
     A variable that is set to nothing counts as unset, as everywhere in otelmon.
     """
-    merged = {**own, **file}
-    for name, value in _DEFAULTS.items():
-        if not value_in(merged.get(name, "")).strip():
-            merged[name] = value
-    return merged
+    # Its sessions end with it.
+    ours = {"ENABLE_PROMETHEUS": "true", "SESSION_SECRET": secrets.token_hex(32)}
+    return _completed({**own, **file}, ours)
+
+
+def with_static_files(environ: Mapping[str, str], directory: Path) -> dict[str, str]:
+    """Return it with a STATIC_ROOT in *directory*, where the shop's files are collected to."""
+    root = directory / "static"
+    collect([_STATIC], root)
+    return _completed(environ, {"STATIC_ROOT": str(root)})
+
+
+def _completed(environ: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, str]:
+    unset = {name for name in ours if not value_in(environ.get(name, "")).strip()}
+    return {**environ, **{name: ours[name] for name in unset}}

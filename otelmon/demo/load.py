@@ -15,6 +15,7 @@ import json
 import os
 import random
 import signal
+import socket
 import sys
 import threading
 import time
@@ -30,14 +31,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+ADDRESS = "127.0.0.2"
+"""Where visitors come from, so that the shop can tell them from a person at this machine"""
+
 PRODUCTS = 12
 """The shop's products are numbered from 1 to this."""
 
 SHARES = {
     "GET /products": 34,
     "GET /products/{product}": 30,
-    "POST /orders": 10,
-    "GET {order}": 8,
+    "POST /orders": 8,
+    "GET {order}": 6,
+    "POST /cart": 3,
+    "GET /cart": 1,
     "POST /checkout": 8,
     "GET /": 5,
     "GET /report": 2,
@@ -74,7 +80,7 @@ class Habits:
         share = self._chance.choices(list(SHARES), list(SHARES.values()))[0]
         product = self._chance.randint(1, PRODUCTS)
         method, path = share.split()
-        if path == "/orders":
+        if method == "POST" and path != "/checkout":
             return Page(method, path, {"product": product, "quantity": self._chance.randint(1, 5)})
         return Page(method, path.format(product=product, order=self._chance.choice(self._orders)))
 
@@ -95,6 +101,9 @@ class Load:
         self._gap = _VISITORS / rate
         self._chance = chance
         self._habits = Habits(chance)
+        # On some systems there is no second loopback address; then they are limited as all are.
+        self._source = (ADDRESS, 0) if _is_ours(ADDRESS, self._address[0]) else None
+        self._cookies = threading.local()
         self._over = threading.Event()
         self._tallies = [Counter[str]() for _ in range(_VISITORS)]
         self._threads = [
@@ -124,7 +133,9 @@ class Load:
             due += self._chance.uniform(0.5, 1.5) * self._gap
 
     def _outcome(self, page: Page) -> str:
-        connection = http.client.HTTPConnection(*self._address, timeout=_TIMEOUT)
+        connection = http.client.HTTPConnection(
+            *self._address, timeout=_TIMEOUT, source_address=self._source
+        )
         try:
             return self._ask(connection, page)
         except (OSError, http.client.HTTPException):
@@ -133,7 +144,7 @@ class Load:
             connection.close()
 
     def _ask(self, connection: http.client.HTTPConnection, page: Page) -> str:
-        headers = {"User-Agent": "otelmon-demo-load"}
+        headers = {"User-Agent": "otelmon-demo-load", **vars(self._cookies)}
         body = None
         if page.order:
             headers["Content-Type"] = "application/json"
@@ -141,6 +152,8 @@ class Load:
         connection.request(page.method, page.path, body, headers)
         response = connection.getresponse()
         response.read()
+        for cookie in response.headers.get_all("Set-Cookie", ()):
+            self._cookies.Cookie = cookie.partition(";")[0]
         if response.status == http.client.CREATED:
             self._habits.remember(response.headers["Location"])
         return f"{response.status // 100}xx"
@@ -156,6 +169,16 @@ def _loopback(url: str) -> tuple[str, int]:
     except ValueError:
         pass
     raise DemoError(f"{url!r} is not on this machine: give an address like http://127.0.0.1:5001.")
+
+
+def _is_ours(address: str, host: str) -> bool:
+    """Tell whether connections to *host* can come from an address of this machine."""
+    try:
+        with socket.socket() as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return ":" not in host
 
 
 def summary(tally: Counter[str], seconds: float) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Self
 from otelmon.demo.announcement import Announcement
 from otelmon.demo.arguments import DEFAULT_RATE, DEFAULT_SECONDS
 from otelmon.demo.child import Child
-from otelmon.demo.environment import server_environment
+from otelmon.demo.environment import server_environment, with_static_files
 from otelmon.demo.errors import DemoError
 from otelmon.demo.server import Server, is_free, reserve
 from otelmon.demo.valkey import Valkey
@@ -86,7 +86,7 @@ def run(plan: Plan, environ: Mapping[str, str], say: Callable[[str], object]) ->
     with Stop() as stop, reserve(plan.port) as listener, _directory() as directory:
         announcement = Announcement(settings, port_is_free=_port_is_free(settings))
         with _cache(directory, environ) as url:
-            shop = {**environ, "REDIS_URL": url}
+            shop = with_static_files({**environ, "REDIS_URL": url}, directory)
             server = Server(
                 listener, directory, shop, workers=plan.workers, worker_class=plan.worker_class
             )

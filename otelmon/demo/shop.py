@@ -1,4 +1,4 @@
-"""A small shop: Flask and SQLAlchemy, with a slow page and one that fails now and then.
+"""A small shop: Flask and SQLAlchemy, with a slow page and one that fails now and then, hardened.
 
 All that otelmon needs of it stands in `create_app`.
 """
@@ -14,7 +14,8 @@ from flask import Flask, Response, abort, json, request, url_for
 from sqlalchemy import func, select
 from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
-from otelmon import QueryCache, Settings, monitor
+from otelmon import QueryCache, Settings, harden, monitor, static_url
+from otelmon.demo.load import ADDRESS
 from otelmon.demo.store import Order, Product, open_store
 
 
@@ -42,6 +43,7 @@ _INDEX = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <title>The otelmon demo shop</title>
+<link rel="stylesheet" href="{style}">
 <h1>The otelmon demo shop</h1>
 <h2>The shop</h2>
 <ul>
@@ -50,8 +52,9 @@ _INDEX = """<!doctype html>
 <li><a href="products/999">products/999</a>: no such product, 404
 <li><a href="report">report</a>: the sales, 0.2 to 0.6 s slow
 <li><a href="checkout">checkout</a>: fails one time in ten with an exception, sometimes with 503
-<li>POST <code>{"product": 1, "quantity": 2}</code> to <code>orders</code>, read
+<li>POST <code>{{"product": 1, "quantity": 2}}</code> to <code>orders</code>, read
 <code>orders/1</code>
+<li><a href="cart">cart</a>: what lies in yours; POST the same to it. It is kept in a session.
 </ul>
 <h2>Its figures, of all workers, from any of them</h2>
 <ul>
@@ -73,7 +76,9 @@ def create_app(database: str = "shop.sqlite3") -> WSGIApplication:
     """
     settings = Settings.from_env()
     where = settings.demo().database_url or Path(database).absolute()
-    return monitor(build_shop(where), settings)
+    # Over plain http a browser would not send the cookie back.
+    shop = harden(build_shop(where), settings, allow=[ADDRESS], secure=False)
+    return monitor(shop, settings)
 
 
 def build_shop(
@@ -94,6 +99,8 @@ def build_shop(
     app.get("/products/<int:number>")(shop.product)
     app.post("/orders")(shop.place_order)
     app.get("/orders/<int:number>")(shop.order)
+    app.get("/cart")(shop.cart)
+    app.post("/cart")(shop.fill_cart)
     app.get("/report")(shop.report)
     app.route("/checkout", methods=["GET", "POST"])(shop.checkout)
     app.register_error_handler(HTTPException, _as_json)
@@ -121,7 +128,7 @@ class Shop:
 
     def index(self) -> str:
         """Show the addresses worth opening."""
-        return _INDEX
+        return _INDEX.format(style=static_url("shop.css", request.environ))
 
     def products(self) -> dict[str, object]:
         """List all products."""
@@ -151,6 +158,20 @@ class Shop:
         """Show one order."""
         with self._sessions() as session:
             return _order(_found(session, Order, number))
+
+    def cart(self) -> dict[str, object]:
+        """Show what lies in the visitor's cart."""
+        return {"cart": _cart()}
+
+    def fill_cart(self) -> dict[str, object]:
+        """Lay a number of one product into it."""
+        number, quantity = _wanted()
+        with self._sessions() as session:
+            _found(session, Product, number)
+        cart = _cart()
+        # The kept object itself, as the session notices.
+        cart[str(number)] = min(cart.get(str(number), 0) + quantity, _MOST)
+        return {"cart": cart}
 
     def report(self) -> Response:
         """Stream the sales of each product as CSV, slowly."""
@@ -188,6 +209,14 @@ class Shop:
 def _pause(seconds: float) -> None:
     # Looked up at the time of the call: gevent replaces it.
     time.sleep(seconds)  # noqa: TID251 - to be slow is what the report is for
+
+
+def _cart() -> dict[str, int]:
+    session = request.environ.get("otelmon.session")
+    if session is None:
+        raise ServiceUnavailable("There are no carts, because SESSION_SECRET is not set.")
+    cart: dict[str, int] = session.setdefault("cart", {})
+    return cart
 
 
 def _wanted() -> tuple[int, int]:

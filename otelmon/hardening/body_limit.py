@@ -54,7 +54,7 @@ class BodyLimit:
     ) -> None:
         """Wrap *app*."""
         if max_bytes is None:
-            max_bytes = Settings.from_env().limits().max_content_length
+            max_bytes = Settings.from_env().bodies().max_content_length
         prefixes = prefixes or {}
         if problems := [*_problems(max_bytes, prefixes)]:
             raise ConfigError(*problems)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from otelmon.settings.owned import OWNED, Database, Limits, Redis, Sessions, Static
+from otelmon.settings.owned import OWNED, Bodies, Database, Limits, Redis, Sessions, Static
 from otelmon.settings.rules import OFF, Off, Rate
 from otelmon.settings.settings import ENDPOINTS, Settings
 from otelmon.settings.text import value_in
@@ -15,6 +15,7 @@ __all__ = [
     "ENDPOINTS",
     "OFF",
     "OWNED",
+    "Bodies",
     "Database",
     "Levels",
     "Limits",

@@ -58,12 +58,18 @@ class Database(Group):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Limits(Group):
-    """What a client may send."""
+class Bodies(Group):
+    """How much a client may send at once."""
 
     max_content_length: int | Off = variable(
         "MAX_CONTENT_LENGTH", 16_777_216, or_off(whole("bytes", 0)), "Bytes of a request's body."
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits(Group):
+    """How often a client may ask, and who it is."""
+
     rate_limit: Rate | Off = variable(
         "RATE_LIMIT", Rate(100, 60), or_off(RATE), "Requests of a client in a stretch of time."
     )
@@ -149,4 +155,4 @@ def used() -> frozenset[str]:
     return frozenset(names(*_used))
 
 
-OWNED: Final = (Database, Limits, Sessions, Static, Redis, Demo)
+OWNED: Final = (Database, Bodies, Limits, Sessions, Static, Redis, Demo)

@@ -7,7 +7,17 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal, Self
 
-from otelmon.settings.owned import OWNED, Database, Demo, Limits, Redis, Sessions, Static, use
+from otelmon.settings.owned import (
+    OWNED,
+    Bodies,
+    Database,
+    Demo,
+    Limits,
+    Redis,
+    Sessions,
+    Static,
+    use,
+)
 from otelmon.settings.resource import service_attributes
 from otelmon.settings.rules import (
     DIRECTORY,
@@ -278,8 +288,12 @@ class Settings(Thresholds):
         """Return the DB_* settings; ConfigError if they cannot be used."""
         return use(Database, self.owned)
 
+    def bodies(self) -> Bodies:
+        """Return MAX_CONTENT_LENGTH; ConfigError as above."""
+        return use(Bodies, self.owned)
+
     def limits(self) -> Limits:
-        """Return MAX_CONTENT_LENGTH, RATE_LIMIT, TRUSTED_PROXIES; ConfigError as above."""
+        """Return RATE_LIMIT and TRUSTED_PROXIES; ConfigError as above."""
         return use(Limits, self.owned)
 
     def sessions(self) -> Sessions:

@@ -1,0 +1,98 @@
+"""`harden(app)`: what stands between the clients and an application, in the order that it needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from otelmon import announcement
+from otelmon.hardening.body_limit import BodyLimit
+from otelmon.hardening.rate_limit import RateLimit
+from otelmon.hardening.sessions.middleware import Sessions
+from otelmon.hardening.static import Static
+from otelmon.settings import Settings
+from otelmon.stack import Monitor
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+
+    from otelmon.hardening.policies import Path, Policy
+    from otelmon.settings.rules import Off
+
+
+def harden(  # noqa: PLR0913 - each is optional and named
+    app: WSGIApplication,
+    settings: Settings | None = None,
+    *,
+    policies: Sequence[Policy] = (),
+    key: Callable[[WSGIEnvironment], str | None] | None = None,
+    allow: Iterable[str] = (),
+    exempt: Iterable[Path] = (),
+    body_limits: Mapping[str, int | Off] | None = None,
+    secure: bool = True,
+) -> WSGIApplication:
+    """Return *app* behind `Static`, `RateLimit`, `BodyLimit` and `Sessions`, as the settings say.
+
+    Static files where STATIC_ROOT is set, a rate limit and a body limit unless RATE_LIMIT and
+    MAX_CONTENT_LENGTH are off, sessions where SESSION_SECRET is set; when the server begins to serve,
+    `monitor` logs which. *policies*, *key*, *allow* and *exempt* are those of `RateLimit`, *body_limits*
+    the prefixes of `BodyLimit`, *secure* that of `Sessions`. For all other options compose the parts.
+
+    From the outside in: a static file costs its client nothing of the rate limit; of a request that
+    is over it no body is read; and what is too long never touches a session. `monitor` belongs around
+    all of it, because refusals count too; an *app* that is monitored keeps it there.
+
+    OTELMON_DISABLED switches the two limits off, and not the two that an application stands on.
+
+    Raises:
+        ConfigError: a setting or an argument cannot be used, or a library is missing.
+    """
+    settings = settings or Settings.from_env()
+    static = settings.static()
+
+    def hardened(inner: WSGIApplication) -> WSGIApplication:
+        if settings.sessions().secrets:
+            inner = Sessions(inner, secure=secure, settings=settings)
+        if not settings.disabled:
+            longest = settings.bodies().max_content_length
+            inner = BodyLimit(inner, max_bytes=longest, prefixes=body_limits)
+            inner = RateLimit(
+                inner, policies=policies, key=key, allow=allow, exempt=exempt, settings=settings
+            )
+        if static.root is not None:
+            inner = Static(inner, root=static.root, prefix=static.prefix, max_age=static.max_age)
+        return inner
+
+    announcement.note(_described(settings))
+    if isinstance(app, Monitor):
+        app.insert(hardened)
+        return app
+    return hardened(app)
+
+
+def _described(settings: Settings) -> str:
+    """Say what is in use, and of what is not, why."""
+    static, sessions = settings.static(), settings.sessions()
+    stays_out = "off, as {} is not set".format
+    parts = {
+        "static files": f"below {static.prefix}" if static.root else stays_out("STATIC_ROOT"),
+        **_limits(settings),
+        "sessions": _kept(settings) if sessions.secrets else stays_out("SESSION_SECRET"),
+    }
+    return "harden: " + "; ".join(f"{name} {how}" for name, how in parts.items()) + "."
+
+
+def _limits(settings: Settings) -> dict[str, str]:
+    if settings.disabled:
+        return {"limits": "off, as OTELMON_DISABLED says"}
+    rate, longest = settings.limits().rate_limit, settings.bodies().max_content_length
+    return {
+        "rate limit": rate if isinstance(rate, str) else f"{rate.requests} in {rate.seconds} s",
+        "body limit": longest if isinstance(longest, str) else f"{longest} bytes",
+    }
+
+
+def _kept(settings: Settings) -> str:
+    return "in Redis" if settings.redis().url else "in signed cookies"
