@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from otelmon import RateLimit, Settings
@@ -69,8 +70,13 @@ def asked(app: Any, path: str = "/", address: str = "9.9.9.9", **environ: str) -
     def start(status: str, headers: list[tuple[str, str]], *_: object) -> Any:  # noqa: ANN401 - as WSGI has it
         heard[:] = [int(status[:3]), list(headers)]
 
-    given = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "REMOTE_ADDR": address, **environ}
-    body = b"".join(app(given, start))
+    given: dict[str, Any] = {"PATH_INFO": path, "REMOTE_ADDR": address, "wsgi.input": BytesIO()}
+    given = {"REQUEST_METHOD": "GET", **given, **environ}
+    found = app(given, start)
+    try:
+        body = b"".join(found)
+    finally:
+        getattr(found, "close", bool)()
     status, headers = heard
     return Answered(status, headers, body)
 

@@ -15,7 +15,7 @@ import pytest
 from gunicorn.config import Config
 from sqlalchemy import text
 
-from otelmon import Monitor
+from otelmon import Monitor, harden
 from otelmon.demo import gunicorn_conf, load, shop, store
 
 
@@ -67,12 +67,33 @@ def _client(tmp_path: Path, pauses: Pauses) -> Iterator[FlaskClient]:
 def test_index_leads_to_pages_that_are_there(client: FlaskClient) -> None:
     """All links of the index to the shop itself are answered, one of them with 404 on purpose."""
     links = [link.split('"')[0] for link in client.get("/").text.split('href="')[1:]]
-    own = [link for link in links if not link.startswith(("health", "api/", "metrics"))]
+    own = [link for link in links if not link.startswith(("health", "api/", "metrics", "/static"))]
 
     statuses = {link: client.get(f"/{link}").status_code for link in own if link != "checkout"}
 
-    assert statuses == {"products": 200, "products/1": 200, "products/999": 404, "report": 200}
+    # Without sessions there are no carts.
+    assert statuses == {
+        "products": 200,
+        "products/1": 200,
+        "products/999": 404,
+        "cart": 503,
+        "report": 200,
+    }
     assert "checkout" in own
+
+
+def test_a_cart_is_a_visitor_s_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is laid into it is there in the next request, and nobody else sees it."""
+    monkeypatch.setenv("SESSION_SECRET", "a secret of the test")
+    app = shop.build_shop(tmp_path / "shop.sqlite3")
+    app.wsgi_app = harden(app.wsgi_app, secure=False)  # type: ignore[assignment, method-assign]
+    one, other = app.test_client(), app.test_client()
+    assert one.post("/cart", json={"product": 2, "quantity": 3}).status_code == 200
+    assert one.post("/cart", json={"product": 2, "quantity": 1}).get_json() == {"cart": {"2": 4}}
+    assert one.post("/cart", json={"product": 999, "quantity": 1}).status_code == 404
+    assert one.get("/cart").get_json() == {"cart": {"2": 4}}
+    assert other.get("/cart").get_json() == {"cart": {}}
+    app.extensions["shop"].kw["bind"].dispose()
 
 
 def test_products_are_listed(client: FlaskClient) -> None:

@@ -81,6 +81,7 @@ def test_the_env_file_goes_first(own: dict[str, str], file: dict[str, str], valu
     """The file goes before the environment, both before the demo's default; blank is unset."""
     merged = server_environment({**own, "PATH": "/bin"}, file)
 
+    assert len(merged.pop("SESSION_SECRET")) == 64
     assert merged == {"PATH": "/bin", "ENABLE_PROMETHEUS": value}
 
 

@@ -22,10 +22,10 @@ from tests.wsgi_driver import Measured, Row, Seen, environ, histogram, rows, ser
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from _typeshed.wsgi import WSGIApplication
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
     from otelmon.ledger.reader import Reading
 
@@ -74,6 +74,30 @@ def _shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
     )
     yield shop
     shop.monitor.close()
+
+
+def test_a_middleware_may_begin_the_answer_late(tmp_path: Path) -> None:
+    """One that buffers calls `start_response` when Flask has forgotten the request."""
+    app = create_app()
+
+    def buffering(given: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        begun: list[Any] = []
+
+        def begin(*args: Any) -> Any:  # noqa: ANN401 - as WSGI has it
+            begun.append(args)
+
+        whole = b"".join(app(given, begin))
+        start_response(*begun[0])
+        return [whole]
+
+    settings = Settings(ledger_dir=str(tmp_path / "ledger"), enable_prometheus=False)
+    shop = Shop.__new__(Shop)
+    shop.app = shop.monitor = monitor(buffering, settings)
+    try:
+        shop.ask("/")
+        assert shop.row().route == "/"
+    finally:
+        shop.monitor.close()
 
 
 ANSWERS: Final = {

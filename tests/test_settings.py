@@ -144,7 +144,14 @@ def test_a_name_of_the_application_is_judged_by_the_part_that_uses_it() -> None:
     """Garbage under a generic name refuses the part that needs it, and nothing else."""
     settings = Settings.from_env(GARBAGE)
     assert settings.owned == GARBAGE
-    parts = (settings.database, settings.limits, settings.sessions, settings.static, settings.redis)
+    parts = (
+        settings.database,
+        settings.bodies,
+        settings.limits,
+        settings.sessions,
+        settings.static,
+        settings.redis,
+    )
     problems: list[str] = []
     for part in parts:
         with pytest.raises(ConfigError) as caught:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-    from otelmon.stack import Instance
+    from otelmon.instance import Instance
 
     Observe = Callable[..., Monitor]
 

@@ -51,10 +51,11 @@ class BodyLimit:
         *,
         max_bytes: int | Off | None = None,
         prefixes: Mapping[str, int | Off] | None = None,
+        settings: Settings | None = None,
     ) -> None:
         """Wrap *app*."""
         if max_bytes is None:
-            max_bytes = Settings.from_env().bodies().max_content_length
+            max_bytes = (settings or Settings.from_env()).bodies().max_content_length
         prefixes = prefixes or {}
         if problems := [*_problems(max_bytes, prefixes)]:
             raise ConfigError(*problems)

@@ -50,19 +50,17 @@ def harden(  # noqa: PLR0913 - each is optional and named
         ConfigError: a setting or an argument cannot be used, or a library is missing.
     """
     settings = settings or Settings.from_env()
-    static = settings.static()
 
     def hardened(inner: WSGIApplication) -> WSGIApplication:
         if settings.sessions().secrets:
             inner = Sessions(inner, secure=secure, settings=settings)
         if not settings.disabled:
-            longest = settings.bodies().max_content_length
-            inner = BodyLimit(inner, max_bytes=longest, prefixes=body_limits)
+            inner = BodyLimit(inner, prefixes=body_limits, settings=settings)
             inner = RateLimit(
                 inner, policies=policies, key=key, allow=allow, exempt=exempt, settings=settings
             )
-        if static.root is not None:
-            inner = Static(inner, root=static.root, prefix=static.prefix, max_age=static.max_age)
+        if settings.static().root is not None:
+            inner = Static(inner, settings=settings)
         return inner
 
     announcement.note(_described(settings))

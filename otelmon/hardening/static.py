@@ -58,15 +58,16 @@ class Static:
         prefix: str | None = None,
         max_age: int | None = None,
         hashed: str | None = None,
+        settings: Settings | None = None,
     ) -> None:
         """Wrap *app*, and look at all files."""
-        settings = Settings.from_env().static()
+        own = (settings or Settings.from_env()).static()
         self.app = app
-        self.prefix = settings.prefix if prefix is None else prefix
+        self.prefix = own.prefix if prefix is None else prefix
         # As a server hands paths on.
         self._start = self.prefix.encode().decode("latin-1")
-        self._names = Names(_directory(root, settings.root), self.prefix)
-        max_age = settings.max_age if max_age is None else max_age
+        self._names = Names(_directory(root, own.root), self.prefix)
+        max_age = own.max_age if max_age is None else max_age
         if problems := [*_problems(self.prefix, max_age, hashed)]:
             raise ConfigError(*problems)
         self._files = _files(self._names.root, self.prefix, max_age, hashed)

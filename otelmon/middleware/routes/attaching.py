@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from types import MethodType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from otelmon import faults
 from otelmon.middleware.routes import bottle, django, falcon, flask, pyramid, werkzeug
+from otelmon.middleware.routes.looking import is_a
 from otelmon.middleware.routes.places import inside
 
 
@@ -44,8 +46,15 @@ def attach(app: WSGIApplication) -> None:
             try:
                 if adapter.owns(found):
                     adapter.attach(found, prefix)
+                    if adapter is flask and _is_around(app, found):
+                        flask.tell_early(found)
             except Exception as error:  # noqa: BLE001 - the application goes on without its routes
                 faults.report("route_adapter", error)
+
+
+def _is_around(app: object, found: object) -> bool:
+    """Tell whether *app* is more than *found* itself, or its `wsgi_app`."""
+    return app is not found and not (is_a(app, MethodType) and app.__self__ is found)
 
 
 def rules(app: WSGIApplication) -> set[str]:
