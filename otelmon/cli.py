@@ -84,6 +84,9 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument(
         "--env-file", type=Path, metavar="FILE", help="variables that go before the environment's"
     )
+    parser.add_argument(
+        "--harden", action="store_true", help="put otelmon.harden around the application too"
+    )
 
 
 def _run(options: argparse.Namespace, _environ: Mapping[str, str]) -> None:
@@ -95,7 +98,7 @@ def _run(options: argparse.Namespace, _environ: Mapping[str, str]) -> None:
         take_env_file(options.env_file)
     # All that is wrong with it is said here, once, and not by each worker.
     Settings.from_env()
-    run.run(options.target, options.server, env_file=options.env_file)
+    run.run(options.target, options.server, env_file=options.env_file, hardened=options.harden)
 
 
 def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -10,6 +10,7 @@ from gunicorn.errors import AppImportError, ConfigError, HaltServer
 
 from otelmon import gunicorn as hooks
 from otelmon.errors import OtelmonError
+from otelmon.hardening.harden import harden
 from otelmon.stack import Monitor, monitor
 
 
@@ -22,14 +23,17 @@ if TYPE_CHECKING:
 class MonitoredApplication(WSGIApplication):  # type: ignore[misc]
     """What the `gunicorn` command runs, with `monitor` around the application and our hooks.
 
+    `harden` stands inside of `monitor`, if it is asked for.
+
     A gunicorn.conf.py is read as ever, the one of the working directory or that of `-c`; our hooks
     go in front of those that it defines.
     """
 
-    def __init__(self, target: str, arguments: Sequence[str]) -> None:
+    def __init__(self, target: str, arguments: Sequence[str], *, hardened: bool) -> None:
         """Serve *target*, as gunicorn writes it, under gunicorn's own *arguments*."""
         self._target = target
         self._arguments = arguments
+        self._hardened = hardened
         super().__init__("%(prog)s MODULE[:APP] [-- GUNICORN'S OPTIONS]", prog="otelmon run")
 
     def init(self, parser: argparse.ArgumentParser, opts: argparse.Namespace, args: Any) -> None:  # noqa: ANN401 - gunicorn has no types
@@ -68,7 +72,10 @@ class MonitoredApplication(WSGIApplication):  # type: ignore[misc]
             if reason is None:
                 raise
             raise AppImportError(f"{self._target!r} cannot be served: {reason}") from None
-        return app if isinstance(app, Monitor) else monitor(app)
+        monitored = app if isinstance(app, Monitor) else monitor(app)
+        if self._hardened:
+            harden(monitored)
+        return monitored
 
 
 def _absence(module: str, error: ImportError) -> str | None:
@@ -84,7 +91,9 @@ def _absence(module: str, error: ImportError) -> str | None:
     )
 
 
-def run(target: str, arguments: Sequence[str], *, env_file: Path | None) -> None:
+def run(
+    target: str, arguments: Sequence[str], *, env_file: Path | None, hardened: bool = False
+) -> None:
     """Be gunicorn, in this very process, until it ends.
 
     Raises:
@@ -93,9 +102,10 @@ def run(target: str, arguments: Sequence[str], *, env_file: Path | None) -> None
     """
     # What gunicorn runs again for an upgrade (USR2), from the directory that it serves.
     file = ["--env-file", str(env_file.absolute())] if env_file is not None else []
-    sys.argv = ["-m", "otelmon", "run", target, *file, "--", *arguments]
+    switches = ["--harden"] if hardened else []
+    sys.argv = ["-m", "otelmon", "run", target, *file, *switches, "--", *arguments]
     try:
-        MonitoredApplication(target, arguments).run()
+        MonitoredApplication(target, arguments, hardened=hardened).run()
     except AppImportError as error:
         raise OtelmonError(str(error)) from None
     except HaltServer as error:

@@ -67,3 +67,14 @@ def test_the_example_of_measuring_measures() -> None:
     command = [sys.executable, "-W", "error", "-c", imports + code + _CALL]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_each_claim_of_security_names_tests_that_are_there() -> None:
+    """Every file of tests that SECURITY.md names exists, and every claim has one."""
+    text = (ROOT / "SECURITY.md").read_text()
+    table = text[text.index("| claim | tests |") :].partition("\n\n")[0].splitlines()[2:]
+    assert len(table) > 10
+    for row in table:
+        named = re.findall(r"`(test_\w+\.py)`", row)
+        assert named, row
+        assert [name for name in named if not (ROOT / "tests" / name).exists()] == []

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 LIMIT = 16 * 1024 * 1024
+RATE = 200
 CSS = "body { color: red }\n" * 200
 YEAR = "max-age=31536000, public, immutable"
 OPS = (
@@ -62,6 +63,7 @@ def _site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         env={
             "STATIC_ROOT": str(root),
             "TRUSTED_PROXIES": "1",
+            "RATE_LIMIT": f"{RATE}/minute",
             "SEEN": str(seen),
             "MONITORING_INTERVAL": "1",
         },
@@ -86,6 +88,16 @@ def test_the_application_sees_who_asked(site: Site) -> None:
     assert told["HTTP_HOST"] == "x"
     assert re.fullmatch(r"t=\d{10}\.\d{3}", told["HTTP_X_REQUEST_START"])
     assert told.keys().isdisjoint({"HTTP_FORWARDED", "HTTP_X_FORWARDED_HOST", "HTTP_X_QUEUE_START"})
+
+
+def test_a_client_that_claims_many_addresses_has_one_limit(site: Site) -> None:
+    """Exactly the limit passes, whoever it claims to be; its neighbour has a limit of its own."""
+    statuses = [
+        site.nginx.ask("/who", f"X-Forwarded-For: 6.6.6.{n}", source="127.0.0.77").status
+        for n in range(RATE + 5)
+    ]
+    assert statuses == [200] * RATE + [429] * 5
+    assert site.nginx.ask("/who", source="127.0.0.78").status == 200
 
 
 def test_the_example_says_the_default_of_the_limit(site: Site) -> None:

@@ -110,6 +110,17 @@ def test_an_application_that_is_observed_already_stays_so(tmp_path: Path) -> Non
         assert "had wrapped already" not in server.log
 
 
+def test_an_application_that_knows_nothing_of_it_is_hardened(tmp_path: Path) -> None:
+    """With --harden one limit holds over all workers, also after an upgrade."""
+    env = {"RATE_LIMIT": "5/hour", "TRUSTED_PROXIES": "0"}
+    with Run(tmp_path, "shop:create_app()", own=("--harden",), env=env) as server:
+        server.wait_for_workers()
+        assert [server.get("/").status for _ in range(6)] == [200] * 5 + [429]
+        server.upgrade()
+        server.wait_for_workers()
+        assert server.get("/").status == 429
+
+
 def test_it_is_gunicorn_itself_that_gets_the_signals(tmp_path: Path) -> None:
     """The process that was started is the arbiter; SIGTERM ends it with code 0, and all below it."""
     with Run(tmp_path, "shop") as server:

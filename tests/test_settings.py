@@ -140,6 +140,12 @@ def test_values_given_in_code_follow_the_same_rules() -> None:
     assert Limits(rate_limit=Rate(5, 1)).rate_limit == Rate(5, 1)
 
 
+def test_the_metrics_port_is_open_to_this_machine_alone() -> None:
+    """Unless PROMETHEUS_HOST says otherwise."""
+    assert Settings.from_env({}).prometheus_host == "127.0.0.1"
+    assert Settings.from_env({"PROMETHEUS_HOST": "0.0.0.0"}).prometheus_host == "0.0.0.0"
+
+
 def test_a_name_of_the_application_is_judged_by_the_part_that_uses_it() -> None:
     """Garbage under a generic name refuses the part that needs it, and nothing else."""
     settings = Settings.from_env(GARBAGE)

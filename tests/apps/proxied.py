@@ -1,4 +1,4 @@
-"""An application as it stands behind nginx: measured, limited, with static files.
+"""An application as it stands behind nginx: measured and hardened.
 
 It tells what it sees of a request; SEEN is a file that takes the path of each that it gets.
 """
@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from otelmon import BodyLimit, Static, monitor, set_route
+from otelmon import harden, monitor, set_route
 
 
 if TYPE_CHECKING:
@@ -37,4 +37,4 @@ def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iter
     return [json.dumps(told).encode()]
 
 
-app = monitor(BodyLimit(Static(application)))
+app = monitor(harden(application))
