@@ -231,6 +231,9 @@ def agree(server: Gunicorn) -> bool:
         return False
     answers = list(said.values())
     assert len(answers) == 5
+    if answers[0]["application"]["request_count"] < 40:
+        # The last one is booked when its client has it already.
+        return False
     assert answers[0]["application"]["request_count"] == 40
     assert all(answer == answers[0] for answer in answers)
     return True
