@@ -47,7 +47,9 @@ class Demo:
         self.home, self.temporary = directory / "home", directory / "temporary"
         self.metrics_port = free_port()
         self._out, self._err = directory / "out", directory / "err"
-        self._command = ["setsid", "--ctty", sys.executable, "-m", "otelmon", "demo", *arguments]
+        # A run of the tests that ignores hang-ups, as by nohup, is not to hand that on.
+        terminal = ["env", "--default-signal=HUP", "setsid", "--ctty"]
+        self._command = [*terminal, sys.executable, "-m", "otelmon", "demo", *arguments]
         self._environ = {
             **os.environ,  # noqa: TID251 - a child needs its PATH
             "HOME": str(self.home),
