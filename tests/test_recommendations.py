@@ -319,6 +319,8 @@ CASES: Final = [
     # -- otelmon and its settings
     Case("R023", "recommend", {"faults": {"history": 3}}, "these failed: history (3 times)."),
     Case("R023", "recommend", {"complete": False}, "totals are incomplete"),
+    Case("R023", "recommend", {"counts": {"push_failures": 14, "pushes": 0}}, "(failed 14 times)"),
+    Case("R023", "pass", {"counts": {"push_failures": 14, "pushes": 1}}),
     Case("R023", "recommend", {"points": points(cpu_percent=1), "interval": 40.0}, "only 67% of"),
     Case("R023", "pass", {"points": points(cpu_percent=1), "interval": 60.0}),
     Case("R024", "recommend", {}, "No database or Redis check is registered"),

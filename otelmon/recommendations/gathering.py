@@ -123,6 +123,8 @@ def entry(
         for row in known.get(unknown_clients.REQUESTS, ())
         if dict(row.attributes).get(unknown_clients.OUTCOME) == unknown_clients.UNKNOWN
     )
+    pushed = published.push or {}
+    counts["pushes"], counts["push_failures"] = pushed.get("pushes"), pushed.get("failures")
     return Entry(
         reading.monotonic,
         {name: value for name, value in counts.items() if value is not None},

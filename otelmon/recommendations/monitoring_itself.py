@@ -19,13 +19,17 @@ _FEWEST: Final = 10
 
 
 def judge(evidence: Evidence) -> Verdict:
-    """Ask whether parts of it failed, a process counts apart, or points are missing."""
+    """Ask whether parts of it failed, a process counts apart, or pushes or points are missing."""
     said = []
     if evidence.faults:
         kinds = [f"{kind} ({plural(n, 'time')})" for kind, n in sorted(evidence.faults.items())]
         said.append(f"these failed: {', '.join(kinds)}")
     if not evidence.complete:
         said.append("a worker counts for itself, so totals are incomplete")
+    unpushed = round(evidence.counts.get("push_failures", 0))
+    if unpushed and not evidence.counts.get("pushes"):
+        failed = plural(unpushed, "time")
+        said.append(f"metrics have not reached the collector for 15 minutes (failed {failed})")
     there = _there(evidence)
     if there is not None and there < _PRESENT:
         said.append(f"only {share(there)} of the samples were taken in time")
@@ -38,6 +42,7 @@ def judge(evidence: Evidence) -> Verdict:
             evidence={
                 "faults": [{"kind": kind, "times": n} for kind, n in evidence.faults.items()],
                 "complete": evidence.complete,
+                "push_failures": unpushed,
                 "samples_share": None if there is None else round(there, 3),
                 "interval": evidence.interval,
             },
