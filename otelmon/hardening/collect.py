@@ -57,9 +57,12 @@ def collect(
             _judge(source, root)
         return _Run(sources, root, prefix).done(keep)
     except OSError as error:
+        # A full disk names no file, and of two the first one is ours alone.
+        name = error.filename2 or error.filename
+        at = "" if name is None else f" at {str(name)!r}"
         raise OtelmonError(
-            f"collect stopped at {error.filename!r}: {error.strerror}. The list in {root} is the "
-            "one of the last whole run; run it again."
+            f"collect stopped{at}: {error.strerror}. The list in {root} is the one of the last "
+            "whole run; put that right and run it again."
         ) from error
 
 
