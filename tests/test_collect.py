@@ -323,6 +323,25 @@ def test_a_run_that_stops_says_where_and_leaves_nothing_behind(
     assert [*files(tmp_path / "root")] == [name_of((source / "a.txt").read_bytes(), "a", ".txt")]
 
 
+def test_no_hashed_name_gets_another_content(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A source that is written to after it was hashed ends the run; the files of the last one stay."""
+    (source / "a.txt").write_text("old")
+    collect([source], tmp_path / "root")
+    before = files(tmp_path / "root")
+
+    def disturbed(file: Any, kind: str) -> Any:  # noqa: ANN401 - as hashlib has it
+        digest = hashlib.new(kind, file.read())
+        (source / "a.txt").write_text("newer")
+        return digest
+
+    monkeypatch.setattr(hashlib, "file_digest", disturbed)
+    with pytest.raises(OtelmonError, match="was written to while it was collected"):
+        collect([source], tmp_path / "root")
+    assert files(tmp_path / "root") == before
+
+
 def test_a_list_that_is_another_is_neither_lost_nor_made(source: Path, tmp_path: Path) -> None:
     """A manifest.json of a web application is an error, in a source and in the root."""
     root = tmp_path / "root"

@@ -97,10 +97,12 @@ class _Run:
         self._placed = Placed(root)
         self._notes: list[str] = []
         self._paths: dict[str, Path] = {}
+        self._seen: dict[Path, tuple[int, ...]] = {}
         for source in sources:
             tree = Tree(str(source))
             for found in tree.files():
-                self._paths.setdefault(found.name, Path(tree.root, found.real))
+                path = self._paths.setdefault(found.name, Path(tree.root, found.real))
+                self._seen.setdefault(path, found.identity)
         for name in [*self._paths]:
             if name.endswith(_VARIANTS) and name[:-3] in self._paths:
                 # Its source may have moved on; they are made anew.
@@ -169,20 +171,19 @@ class _Run:
         else:
             for end in _VARIANTS:
                 self._placed.remove(name + end, counted=False)
-            self._placed.put(name, content, modified=modified)
+            # Else the hash in the name might be one of another content.
+            self._placed.put(name, content, modified=modified, seen=self._seen[source])
             whole = {}
-        for end, variant in _compressed(name, content, whole):
+        for end, variant in _compressed(name, self._placed.root / name, whole):
             self._placed.put(name + end, variant, modified=modified)
 
 
-def _compressed(
-    name: str, content: bytes | Path, whole: Mapping[str, bool]
-) -> Iterator[tuple[str, bytes]]:
+def _compressed(name: str, path: Path, whole: Mapping[str, bool]) -> Iterator[tuple[str, bytes]]:
     """Return the variants of a file that are worth it and are not there yet."""
     compressor = Compressor(quiet=True)
     if any(whole.values()) or not compressor.should_compress(name):
         return
-    data = content if isinstance(content, bytes) else content.read_bytes()
+    data = path.read_bytes()
     makers = {".gz": compressor.compress_gzip}
     if brotli_installed:
         makers[".br"] = compressor.compress_brotli
