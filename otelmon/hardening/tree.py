@@ -78,15 +78,16 @@ class Tree:
 
     def find(self, name: str) -> Found | None:
         """Return what *name* leads to, a file or not; None if it may not be shown."""
-        path = os.path.realpath(os.path.join(self.root, name))  # noqa: PTH118 - as above
-        real = os.path.relpath(path, self.root).replace(os.sep, "/")
-        parts = f"{name}/{real}".split("/")
-        # A link to `.git/config` is as hidden as that; `..` leads out.
-        if any(part.startswith(".") for part in parts):
-            return None
         try:
+            path = os.path.realpath(os.path.join(self.root, name))  # noqa: PTH118 - as above
+            real = os.path.relpath(path, self.root).replace(os.sep, "/")
+            parts = f"{name}/{real}".split("/")
+            # A link to `.git/config` is as hidden as that; `..` leads out.
+            if any(part.startswith(".") for part in parts):
+                return None
             return Found(name, real, os.stat(path, follow_symlinks=False))  # noqa: PTH116 - as above
         except (OSError, ValueError):
+            # Also from realpath, where a link goes between its two looks at it.
             return None
 
     def file(self, name: str) -> Found | None:
