@@ -342,6 +342,25 @@ def test_no_hashed_name_gets_another_content(
     assert files(tmp_path / "root") == before
 
 
+def test_a_directory_that_may_not_be_read_is_said(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends the run as a file does that may not be read, before anything is written."""
+    (source / "deep").mkdir()
+    (source / "a.txt").write_text("a")
+    scandir = os.scandir
+
+    def forbidding(path: str) -> Any:  # noqa: ANN401 - as os has it; root may read everything
+        if Path(path).name == "deep":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", forbidding)
+    with pytest.raises(OtelmonError, match=r"/source/deep' may not be read"):
+        collect([source], tmp_path / "root")
+    assert files(tmp_path / "root") == {}
+
+
 def test_a_list_that_is_another_is_neither_lost_nor_made(source: Path, tmp_path: Path) -> None:
     """A manifest.json of a web application is an error, in a source and in the root."""
     root = tmp_path / "root"

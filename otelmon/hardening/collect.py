@@ -103,6 +103,12 @@ class _Run:
             for found in tree.files():
                 path = self._paths.setdefault(found.name, Path(tree.root, found.real))
                 self._seen.setdefault(path, found.identity)
+            if tree.unread:
+                # As with a file: what is left out without a word is missed when it is asked for.
+                raise OtelmonError(
+                    f"{str(Path(tree.root, tree.unread[0]))!r} may not be read: give collect the "
+                    "right to, or take it out of the source."
+                )
         for name in [*self._paths]:
             if name.endswith(_VARIANTS) and name[:-3] in self._paths:
                 # Its source may have moved on; they are made anew.
