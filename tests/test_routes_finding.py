@@ -7,6 +7,7 @@ import gc
 import itertools
 import subprocess
 import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 import flask
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
 
 
 FRAMEWORKS: Final = sorted(ANSWERS)
+MODULES: Final = (
+    *("bottle", "django.core.handlers.wsgi", "falcon", "flask", "pyramid.router"),
+    "werkzeug.routing",
+)
+"""Where their applications' classes are"""
 
 
 @pytest.fixture(autouse=True)
@@ -229,6 +235,19 @@ def test_an_adapter_that_fails_is_reported(monkeypatch: pytest.MonkeyPatch) -> N
     assert routes(app, "/u/1") == ["/u/{number:int}"]
     assert "/raise" in rules(app)
     assert faults.seen()["route_adapter"].error == "PlannedError"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_framework_that_is_being_imported_is_no_fault(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The keeper's thread may look at an application while the process still imports another one."""
+    monkeypatch.setitem(sys.modules, name, ModuleType(name))
+
+    app = answering(list)
+    attach(app)
+    assert rules(app) == set()
+    assert faults.seen() == {}
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

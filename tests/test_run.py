@@ -156,6 +156,16 @@ def test_what_cannot_be_served_is_told_in_one_sentence(
     assert "Traceback" not in server.log
 
 
+def test_what_cannot_be_hardened_is_told_in_one_sentence(tmp_path: Path) -> None:
+    """A setting that only --harden reads ends gunicorn in the same way, with the value and the rule."""
+    env = {"STATIC_ROOT": "/nowhere", "RATE_LIMIT": "off"}
+    server = Run(tmp_path, "shop", own=("--harden",), workers=1, env=env)
+    assert server.refusal() == 4
+    said = "'shop' cannot be hardened: STATIC_ROOT is '/nowhere', which is no directory"
+    assert server.log.count(said) == 1
+    assert "Traceback" not in server.log
+
+
 def test_an_import_that_the_application_lacks_is_shown_with_its_traceback(tmp_path: Path) -> None:
     """A module that is there and imports one that is not is a fault in it, and told as one."""
     (tmp_path / "lame.py").write_text("import nowhere\n")

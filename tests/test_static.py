@@ -242,6 +242,35 @@ def test_a_variant_that_goes_is_missed_by_nobody(tmp_path: Path) -> None:
     assert encoding() is None
 
 
+def test_a_file_that_is_away_for_a_moment_comes_back(tmp_path: Path) -> None:
+    """Who deletes a file to write it anew makes a gap of the moment, not one until the next start."""
+    (tmp_path / "a.txt").write_text("old")
+    static = Static(application, root=tmp_path)
+    assert cached(static, "/static/a.txt") == HOUR
+    (tmp_path / "a.txt").unlink()
+    assert cached(static, "/static/a.txt") is None
+    (tmp_path / "a.txt").write_text("newer")
+    assert serve(static, environ(path="/static/a.txt")).body == b"newer"
+
+
+def test_a_link_that_goes_while_it_is_followed_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a link is deleted between two looks at it, nothing is there."""
+    (tmp_path / "a.txt").write_text("a")
+    (tmp_path / "b.txt").symlink_to("a.txt")
+    followed = os.readlink
+
+    def gone(path: str) -> str:
+        (tmp_path / "b.txt").unlink()
+        return followed(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "readlink", gone)
+        assert [each.name for each in Tree(str(tmp_path)).files()] == ["a.txt"]
+    assert not (tmp_path / "b.txt").is_symlink()
+
+
 ODD = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), max_size=30)
 VALUES = st.one_of(
     ODD,

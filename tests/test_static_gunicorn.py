@@ -224,7 +224,23 @@ def _conditions(headers: Mapping[str, str]) -> list[tuple[str, int]]:
         (f"If-None-Match: {tag}\r\nIf-Modified-Since: {old}", 304),
         (f"If-Match: {tag}", 200),
         ('If-Match: "a"', 412),
+        ("If-Match: *", 200),
+        (f"If-Match: W/{tag}", 412),
+        (f"If-Match: {tag}\r\nIf-None-Match: {tag}", 304),
+        (f"If-Unmodified-Since: {date}", 200),
+        (f"If-Unmodified-Since: {old}", 412),
+        (f"If-Match: {tag}\r\nIf-Unmodified-Since: {old}", 200),
+        *((f"{name}: {never}", 200) for name in DATED for never in NEVER),
     ]
+
+
+DATED = ("If-Modified-Since", "If-Unmodified-Since")
+NEVER = (
+    f"Mon, 01 Jan {10**20} 00:00:00 GMT",
+    f"Mon, 01 Jan 2001 {10**20}:00:00 GMT",
+    f"Mon, 01 Jan 2001 00:00:00 +{10**20}",
+)
+"""Dates that no calendar has, and that datetime does not only call wrong"""
 
 
 def test_conditions_are_those_of_http(site: Site) -> None:
@@ -253,6 +269,7 @@ SIZE = len(CSS)
         (f"bytes={SIZE - 1}-", 206, (SIZE - 1, SIZE)),
         ("bytes=10-", 206, (10, SIZE)),
         ("bytes=-10", 206, (SIZE - 10, SIZE)),
+        (f"bytes=-{SIZE + 1}", 206, (0, SIZE)),
         (f"bytes=5-{SIZE * 9}", 206, (5, SIZE)),
         (f"bytes={SIZE}-", 416, None),
         (f"bytes={SIZE}-{SIZE * 2}", 416, None),
@@ -292,6 +309,7 @@ def test_a_range_of_another_content_is_no_range(site: Site) -> None:
         ('"other"', 200),
         (zipped, 200),
         ("Thu, 01 Jan 1970 00:00:01 GMT", 200),
+        *((never, 200) for never in NEVER),
     ]
     for condition, status in cases:
         answer = site.get("/static/app.css", "Range: bytes=0-3", f"If-Range: {condition}")

@@ -61,8 +61,12 @@ class BodyLimit:
             raise ConfigError(*problems)
         self.app = app
         self._default = _number(max_bytes)
-        longest = sorted((prefix.rstrip("/") for prefix in prefixes), key=len, reverse=True)
-        given = {prefix.rstrip("/"): _number(limit) for prefix, limit in prefixes.items()}
+        # As servers hand over a path: its bytes, read as latin-1.
+        given = {
+            prefix.rstrip("/").encode().decode("latin-1"): _number(limit)
+            for prefix, limit in prefixes.items()
+        }
+        longest = sorted(given, key=len, reverse=True)
         self._prefixes = [(prefix, f"{prefix}/", given[prefix]) for prefix in longest]
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

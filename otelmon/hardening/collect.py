@@ -57,9 +57,12 @@ def collect(
             _judge(source, root)
         return _Run(sources, root, prefix).done(keep)
     except OSError as error:
+        # A full disk names no file, and of two the first one is ours alone.
+        name = error.filename2 or error.filename
+        at = "" if name is None else f" at {str(name)!r}"
         raise OtelmonError(
-            f"collect stopped at {error.filename!r}: {error.strerror}. The list in {root} is the "
-            "one of the last whole run; run it again."
+            f"collect stopped{at}: {error.strerror}. The list in {root} is the one of the last "
+            "whole run; put that right and run it again."
         ) from error
 
 
@@ -94,10 +97,18 @@ class _Run:
         self._placed = Placed(root)
         self._notes: list[str] = []
         self._paths: dict[str, Path] = {}
+        self._seen: dict[Path, tuple[int, ...]] = {}
         for source in sources:
             tree = Tree(str(source))
             for found in tree.files():
-                self._paths.setdefault(found.name, Path(tree.root, found.real))
+                path = self._paths.setdefault(found.name, Path(tree.root, found.real))
+                self._seen.setdefault(path, found.identity)
+            if tree.unread:
+                # As with a file: what is left out without a word is missed when it is asked for.
+                raise OtelmonError(
+                    f"{str(Path(tree.root, tree.unread[0]))!r} may not be read: give collect the "
+                    "right to, or take it out of the source."
+                )
         for name in [*self._paths]:
             if name.endswith(_VARIANTS) and name[:-3] in self._paths:
                 # Its source may have moved on; they are made anew.
@@ -166,20 +177,19 @@ class _Run:
         else:
             for end in _VARIANTS:
                 self._placed.remove(name + end, counted=False)
-            self._placed.put(name, content, modified=modified)
+            # Else the hash in the name might be one of another content.
+            self._placed.put(name, content, modified=modified, seen=self._seen[source])
             whole = {}
-        for end, variant in _compressed(name, content, whole):
+        for end, variant in _compressed(name, self._placed.root / name, whole):
             self._placed.put(name + end, variant, modified=modified)
 
 
-def _compressed(
-    name: str, content: bytes | Path, whole: Mapping[str, bool]
-) -> Iterator[tuple[str, bytes]]:
+def _compressed(name: str, path: Path, whole: Mapping[str, bool]) -> Iterator[tuple[str, bytes]]:
     """Return the variants of a file that are worth it and are not there yet."""
     compressor = Compressor(quiet=True)
     if any(whole.values()) or not compressor.should_compress(name):
         return
-    data = content if isinstance(content, bytes) else content.read_bytes()
+    data = path.read_bytes()
     makers = {".gz": compressor.compress_gzip}
     if brotli_installed:
         makers[".br"] = compressor.compress_brotli

@@ -9,7 +9,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from otelmon.errors import OtelmonError
-from otelmon.hardening.tree import Tree
+from otelmon.hardening.tree import Tree, identity
 
 
 if TYPE_CHECKING:
@@ -41,11 +41,20 @@ class Placed:
             return found.status.st_size == len(content) and path.read_bytes() == content
         return filecmp.cmp(path, content, shallow=False)
 
-    def put(self, name: str, content: bytes | Path, *, modified: int | None = None) -> None:
+    def put(
+        self,
+        name: str,
+        content: bytes | Path,
+        *,
+        modified: int | None = None,
+        seen: tuple[int, ...] | None = None,
+    ) -> None:
         """Write *content* to *name* unless it is there; *modified* is its time in ns since 1970.
 
+        A file must still be the one that was *seen*, by its `identity`.
+
         Raises:
-            OtelmonError: a link leads its directory out of the root.
+            OtelmonError: a link leads its directory out of the root, or the file is another now.
         """
         if self.has(name, content):
             return
@@ -62,6 +71,11 @@ class Placed:
                 else:
                     with content.open("rb") as source:
                         shutil.copyfileobj(source, file)
+                        if seen and identity(os.fstat(source.fileno())) != seen:
+                            raise OtelmonError(
+                                f"{str(content)!r} was written to while it was collected: run "
+                                "collect again when nobody does."
+                            )
             if modified is not None:
                 os.utime(temporary, ns=(modified, modified))
             temporary.replace(path)

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 _CSS: Final = re.compile(
     r"""/\*[#@]\s*sourceMappingURL=(?P<map>[^\s*]+)\s*\*/
       | /\*.*?\*/
-      | @import\s+(?:"(?P<double>[^"\n]*)"|'(?P<single>[^'\n]*)')
+      | @import\s*(?:"(?P<double>[^"\n]*)"|'(?P<single>[^'\n]*)')
       | \burl\(\s*(?:"(?P<quoted>[^"\n]*)"|'(?P<ticked>[^'\n]*)'|(?P<bare>[^\s"'()]*))\s*\)
       | "(?:[^"\\\n]|\\.)*"
       | '(?:[^'\\\n]|\\.)*'
     """,
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )
-_SCRIPT: Final = re.compile(r"^//[#@][ \t]*sourceMappingURL=(?P<map>\S+)[ \t]*$", re.MULTILINE)
+_SCRIPT: Final = re.compile(r"^//[#@][ \t]*sourceMappingURL=(?P<map>\S+)[ \t\r]*$", re.MULTILINE)
 _BY_END: Final = {".css": _CSS, ".js": _SCRIPT, ".mjs": _SCRIPT}
 # With a scheme or a host, or a place in the very file.
 _ELSEWHERE: Final = re.compile(r"[a-z][a-z0-9+.-]*:|//|\#|\Z", re.IGNORECASE)

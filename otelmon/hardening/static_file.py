@@ -7,12 +7,11 @@ import os
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from wsgiref.headers import Headers
 
-from werkzeug.datastructures import Accept
+from werkzeug.datastructures import Accept, Range
 from werkzeug.http import (
-    is_resource_modified,
     parse_accept_header,
     parse_date,
-    parse_if_range_header,
+    parse_etags,
     parse_range_header,
     unquote_etag,
 )
@@ -23,6 +22,7 @@ from otelmon.hardening.tree import identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
     from _typeshed.wsgi import WSGIEnvironment
 
@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 
 NOSNIFF: Final = ("X-Content-Type-Options", "nosniff")
 _CONDITIONS: Final = frozenset(
-    ("HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_RANGE")
+    (
+        *("HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE"),
+        *("HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_RANGE"),
+    )
 )
 _NOT_ALLOWED: Final = [("Allow", "GET, HEAD"), ("Content-Length", "0"), NOSNIFF]
 
@@ -133,11 +136,12 @@ def _answer(method: str, environ: WSGIEnvironment, items: Items, file: BinaryIO)
 
 def _conditional(method: str, environ: WSGIEnvironment, items: Items, file: BinaryIO) -> Response:
     headers = Headers(items)
-    tag, _ = unquote_etag(headers["ETag"])
-    modified = parse_date(headers["Last-Modified"])
-    if not is_resource_modified(environ, tag, last_modified=modified):
+    tag = unquote_etag(headers["ETag"])[0] or ""
+    modified = _date(headers["Last-Modified"])
+    status = _unmet(environ, tag, modified)
+    if status is not None:
         kept = [item for item in items if item[0] in NOT_MODIFIED_HEADERS]
-        return Response(412 if environ.get("HTTP_IF_MATCH") else 304, kept, None)
+        return Response(status, kept, None)
     if method == "HEAD":
         return Response(200, items, None)
     wanted = environ.get("HTTP_RANGE")
@@ -146,14 +150,49 @@ def _conditional(method: str, environ: WSGIEnvironment, items: Items, file: Bina
     return Response(200, items, file)
 
 
-def _still_meant(condition: str | None, tag: str | None, modified: object) -> bool:
+def _unmet(environ: WSGIEnvironment, tag: str, modified: datetime | None) -> int | None:
+    """Return the status of the first condition that does not hold, in RFC 9110's order (13.2.2).
+
+    werkzeug's `is_resource_modified` knows neither `If-Match: *` nor If-Unmodified-Since.
+    """
+    match, none_match = environ.get("HTTP_IF_MATCH"), environ.get("HTTP_IF_NONE_MATCH")
+    if match:
+        wanted = parse_etags(match)
+        holds = wanted.star_tag or wanted.is_strong(tag)
+    else:
+        holds = not _is_later(modified, _date(environ.get("HTTP_IF_UNMODIFIED_SINCE")))
+    if not holds:
+        return 412
+    if none_match:
+        return 304 if parse_etags(none_match).contains_weak(tag) else None
+    since = _date(environ.get("HTTP_IF_MODIFIED_SINCE"))
+    if modified is None or since is None:
+        return None
+    return None if _is_later(modified, since) else 304
+
+
+def _is_later(modified: datetime | None, date: datetime | None) -> bool:
+    return modified is not None and date is not None and modified > date
+
+
+def _date(header: str | None) -> datetime | None:
+    """Return a date; None if it is none."""
+    try:
+        return parse_date(header)
+    except OverflowError:
+        # werkzeug lets through what datetime says of a year with twenty digits.
+        return None
+
+
+def _still_meant(condition: str | None, tag: str, modified: datetime | None) -> bool:
     """Tell whether a range is one of this very content."""
     if not condition:
         return True
-    if_range = parse_if_range_header(condition)
-    if if_range.date is not None:
-        return if_range.date == modified
-    return if_range.etag is not None and if_range.etag == tag and not condition.startswith("W/")
+    date = None if '"' in condition else _date(condition)
+    if date is not None:
+        return date == modified
+    wanted, is_weak = unquote_etag(condition)
+    return wanted == tag and not is_weak
 
 
 def _part(wanted: str, items: Items, file: BinaryIO) -> Response:
@@ -163,7 +202,9 @@ def _part(wanted: str, items: Items, file: BinaryIO) -> Response:
         return Response(200, items, file)
     headers = Headers([*items])
     size = int(headers["Content-Length"] or 0)
-    span = asked.range_for_length(size)
+    first, end = asked.ranges[0]
+    # The last thousand bytes of a shorter file are all of it (RFC 9110, 14.1.2).
+    span = Range("bytes", [(max(first, -size), end)]).range_for_length(size)
     if span is None:
         none = [("Content-Range", f"bytes */{size}"), ("Content-Length", "0"), NOSNIFF]
         return Response(416, none, None)

@@ -76,14 +76,15 @@ class StaticFiles(WhiteNoise):  # type: ignore[misc]
         return file
 
     def renewed(self, url: str) -> SeenFile | None:
-        """Return the file at *url* after it has changed; None if there is none any more."""
+        """Return the file at *url* after it has changed; None if there is none now.
+
+        What is gone stays known: who deletes a file to write it anew brings it back.
+        """
         seen, name = self._seen, url[len(self.prefix) :]
         names = (name, *(name + end for end in _ENCODINGS.values()))
         looked = {each: seen.tree.file(each) for each in names}
         found = {each: file for each, file in looked.items() if file is not None}
         if name not in found:
-            seen.found.pop(name, None)
-            seen.files.pop(url, None)
             return None
         seen.files[url] = file = self._file(name, seen, found)
         return file

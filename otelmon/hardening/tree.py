@@ -43,6 +43,8 @@ class Tree:
     def __init__(self, root: str) -> None:
         """Look at *root*, which must be a directory when files are asked for."""
         self.root = os.path.realpath(root)
+        self.unread: list[str] = []
+        """Directories that `files` was not allowed to read, as paths from the root"""
 
     def files(self) -> Iterator[Found]:
         """Return all files in the order of their names, each under every name that leads to it."""
@@ -52,8 +54,11 @@ class Tree:
         try:
             with os.scandir(os.path.join(self.root, real)) as entries:  # noqa: PTH118 - half the cost
                 inside = sorted(entries, key=lambda entry: entry.name)
+        except PermissionError:
+            self.unread.append(real)
+            return
         except OSError:
-            # Gone meanwhile, or not ours to read.
+            # Gone meanwhile.
             return
         for entry in inside:
             found = self._found(name, real, entry)
@@ -78,15 +83,16 @@ class Tree:
 
     def find(self, name: str) -> Found | None:
         """Return what *name* leads to, a file or not; None if it may not be shown."""
-        path = os.path.realpath(os.path.join(self.root, name))  # noqa: PTH118 - as above
-        real = os.path.relpath(path, self.root).replace(os.sep, "/")
-        parts = f"{name}/{real}".split("/")
-        # A link to `.git/config` is as hidden as that; `..` leads out.
-        if any(part.startswith(".") for part in parts):
-            return None
         try:
+            path = os.path.realpath(os.path.join(self.root, name))  # noqa: PTH118 - as above
+            real = os.path.relpath(path, self.root).replace(os.sep, "/")
+            parts = f"{name}/{real}".split("/")
+            # A link to `.git/config` is as hidden as that; `..` leads out.
+            if any(part.startswith(".") for part in parts):
+                return None
             return Found(name, real, os.stat(path, follow_symlinks=False))  # noqa: PTH116 - as above
         except (OSError, ValueError):
+            # Also from realpath, where a link goes between its two looks at it.
             return None
 
     def file(self, name: str) -> Found | None:

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from otelmon.middleware.routes.looking import is_a
+from otelmon.middleware.routes.looking import is_made_by
 from otelmon.middleware.routes.mounts import Mounts
 from otelmon.middleware.routes.template import ROUTE
 
@@ -20,8 +20,7 @@ _mounts: WeakKeyDictionary[Any, Mounts] = WeakKeyDictionary()
 
 def owns(app: object) -> bool:
     """Tell whether *app* is a Bottle application."""
-    bottle = sys.modules.get("bottle")
-    return bottle is not None and is_a(app, bottle.Bottle)
+    return is_made_by(app, "bottle", "Bottle")
 
 
 def attach(app: Any, prefix: str) -> None:  # noqa: ANN401 - Bottle may not be installed

@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from otelmon.middleware.routes.looking import is_a
+from otelmon.middleware.routes.looking import is_made_by
 from otelmon.middleware.routes.mounts import Mounts
 from otelmon.middleware.routes.template import ROUTE
 
@@ -24,8 +24,7 @@ _mounts: WeakKeyDictionary[Any, Mounts] = WeakKeyDictionary()
 
 def owns(app: object) -> bool:
     """Tell whether *app* is one of Django's WSGI handlers."""
-    wsgi = sys.modules.get("django.core.handlers.wsgi")
-    return wsgi is not None and is_a(app, wsgi.WSGIHandler)
+    return is_made_by(app, "django.core.handlers.wsgi", "WSGIHandler")
 
 
 def attach(app: Any, prefix: str) -> None:  # noqa: ANN401 - Django may not be installed

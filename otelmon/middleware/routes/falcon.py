@@ -6,10 +6,9 @@ response: Falcon answers 405 from a responder of its own, for a route that no me
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from otelmon.middleware.routes.looking import is_a
+from otelmon.middleware.routes.looking import is_made_by
 from otelmon.middleware.routes.mounts import Mounts
 from otelmon.middleware.routes.template import ROUTE
 
@@ -23,8 +22,7 @@ _NOT_ALLOWED: Final = "405 Method Not Allowed"
 
 def owns(app: object) -> bool:
     """Tell whether *app* is a Falcon application."""
-    falcon = sys.modules.get("falcon")
-    return falcon is not None and is_a(app, falcon.App)
+    return is_made_by(app, "falcon", "App")
 
 
 def attach(app: Any, prefix: str) -> None:  # noqa: ANN401 - Falcon may not be installed

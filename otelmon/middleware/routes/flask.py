@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from otelmon.middleware.routes.looking import is_a
+from otelmon.middleware.routes.looking import is_made_by
 from otelmon.middleware.routes.mounts import Mounts
 from otelmon.middleware.routes.template import ROUTE
 
@@ -26,8 +26,7 @@ _mounts: WeakKeyDictionary[Any, Mounts] = WeakKeyDictionary()
 
 def owns(app: object) -> bool:
     """Tell whether *app* is a Flask application."""
-    flask = sys.modules.get("flask")
-    return flask is not None and is_a(app, flask.Flask)
+    return is_made_by(app, "flask", "Flask")
 
 
 def attach(app: Any, prefix: str) -> None:  # noqa: ANN401 - Flask may not be installed

@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from otelmon.middleware.routes.looking import is_a
+from otelmon.middleware.routes.looking import is_made_by
 from otelmon.middleware.routes.mounts import Mounts
 from otelmon.middleware.routes.template import ROUTE
 
@@ -24,8 +24,7 @@ _mounts: WeakKeyDictionary[Any, Mounts] = WeakKeyDictionary()
 
 def owns(app: object) -> bool:
     """Tell whether *app* is a router of Pyramid."""
-    router = sys.modules.get("pyramid.router")
-    return router is not None and is_a(app, router.Router)
+    return is_made_by(app, "pyramid.router", "Router")
 
 
 def attach(app: Any, prefix: str) -> None:  # noqa: ANN401 - Pyramid may not be installed

@@ -8,12 +8,11 @@ told.
 from __future__ import annotations
 
 import functools
-import sys
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from otelmon.middleware.routes import flask
-from otelmon.middleware.routes.looking import is_a, kept
+from otelmon.middleware.routes.looking import is_a, is_made_by, kept
 from otelmon.middleware.routes.mounts import Mounts
 from otelmon.middleware.routes.template import ROUTE
 
@@ -27,11 +26,9 @@ _mounts: WeakKeyDictionary[Any, Mounts] = WeakKeyDictionary()
 
 def owns(app: object) -> bool:
     """Tell whether *app* has a Map of werkzeug's as its `url_map`, and is not Flask."""
-    routing = sys.modules.get("werkzeug.routing")
     return (
-        routing is not None
-        and not is_a(app, type)
-        and is_a(kept(app, "url_map"), routing.Map)
+        not is_a(app, type)
+        and is_made_by(kept(app, "url_map"), "werkzeug.routing", "Map")
         and not flask.owns(app)
     )
 
