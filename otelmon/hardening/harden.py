@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from otelmon import announcement
+from otelmon.errors import ConfigError
 from otelmon.hardening.body_limit import BodyLimit
 from otelmon.hardening.rate_limit import RateLimit
 from otelmon.hardening.sessions.middleware import Sessions
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
     from otelmon.hardening.policies import Path, Policy
     from otelmon.settings.rules import Off
+
+    Part = Callable[[WSGIApplication], WSGIApplication]
 
 
 def harden(  # noqa: PLR0913 - each is optional and named
@@ -47,27 +51,46 @@ def harden(  # noqa: PLR0913 - each is optional and named
     OTELMON_DISABLED switches the two limits off, and not the two that an application stands on.
 
     Raises:
-        ConfigError: a setting or an argument cannot be used, or a library is missing.
+        ConfigError: settings or arguments cannot be used, or a library is missing; with all of it.
     """
     settings = settings or Settings.from_env()
 
-    def hardened(inner: WSGIApplication) -> WSGIApplication:
-        if settings.sessions().secrets:
-            inner = Sessions(inner, secure=secure, settings=settings)
-        if not settings.disabled:
-            inner = BodyLimit(inner, prefixes=body_limits, settings=settings)
-            inner = RateLimit(
-                inner, policies=policies, key=key, allow=allow, exempt=exempt, settings=settings
-            )
-        if settings.static().root is not None:
-            inner = Static(inner, settings=settings)
-        return inner
+    def sessions(inner: WSGIApplication) -> WSGIApplication:
+        has_secret = settings.sessions().secrets
+        return Sessions(inner, secure=secure, settings=settings) if has_secret else inner
 
-    announcement.note(_described(settings))
+    def body_limit(inner: WSGIApplication) -> WSGIApplication:
+        return BodyLimit(inner, prefixes=body_limits, settings=settings)
+
+    def rate_limit(inner: WSGIApplication) -> WSGIApplication:
+        return RateLimit(
+            inner, policies=policies, key=key, allow=allow, exempt=exempt, settings=settings
+        )
+
+    def static(inner: WSGIApplication) -> WSGIApplication:
+        return inner if settings.static().root is None else Static(inner, settings=settings)
+
+    limits = () if settings.disabled else (body_limit, rate_limit)
+    wrap = partial(_wrapped, parts=(sessions, *limits, static))
     if isinstance(app, Monitor):
-        app.insert(hardened)
-        return app
-    return hardened(app)
+        app.insert(wrap)
+    else:
+        app = wrap(app)
+    announcement.note(_described(settings))
+    return app
+
+
+def _wrapped(app: WSGIApplication, *, parts: Iterable[Part]) -> WSGIApplication:
+    """Put all *parts* around *app*, the first one innermost; ConfigError has all that are wrong."""
+    problems: list[str] = []
+    for part in parts:
+        try:
+            app = part(app)
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(*problems)
+    return app
 
 
 def _described(settings: Settings) -> str:
