@@ -90,7 +90,17 @@ def test_so_many_requests_of_a_client_pass(
 
 @pytest.mark.parametrize(
     "path",
-    ["/login", "/login/", "/login/form", "//login", "/./login", "/x/../login", "//x/..//login"],
+    [
+        "/login",
+        "/login/",
+        "/login/form",
+        "//login",
+        "/./login",
+        "/x/../login",
+        "//x/..//login",
+        "login",
+        "x/../login",
+    ],
 )
 def test_no_spelling_of_a_path_leaves_its_policy(path: str) -> None:
     """What an application may read as the same path is under the same limit."""
@@ -440,6 +450,9 @@ def test_without_redis_requests_pass_and_are_counted(redis: RedisServer, figures
             "The policy 'a' has 'POST', which is one text: give a tuple, as in ('POST',).",
         ),
         ({"exempt": ["static"]}, "The path 'static' is no path"),
+        ({"exempt": [re.compile(rb"/static")]}, "is no text"),
+        ({"policies": [Policy("a", "1/minute", paths=(b"/a",))]}, "The path b'/a' is no text"),  # type: ignore[arg-type]
+        ({"key": "HTTP_X_API_KEY"}, "key is 'HTTP_X_API_KEY'"),
         ({"env": {"RATE_LIMIT": "many"}}, "RATE_LIMIT is 'many'"),
         ({"env": {"TRUSTED_PROXIES": "-1"}}, "TRUSTED_PROXIES is"),
     ],
