@@ -65,8 +65,8 @@ class Clients:
     def of(self, environ: WSGIEnvironment) -> Client:
         """Return who sent a request."""
         seen = str(environ.get("REMOTE_ADDR") or "")
-        forwarded = str(environ.get("HTTP_X_FORWARDED_FOR") or "")
         if self._trusted:
+            forwarded = str(environ.get("HTTP_X_FORWARDED_FOR") or "")
             entries = forwarded.split(",")
             if forwarded and len(entries) >= self._trusted:
                 seen = entries[-self._trusted]
