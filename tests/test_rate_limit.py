@@ -185,6 +185,14 @@ def test_wrapped_twice_a_request_is_counted_once() -> None:
 # -- what clients are told -----------------------------------------------------------------------
 
 
+def test_a_tighter_limit_further_in_holds_although_it_has_the_same_name() -> None:
+    """Both are called `default`; each counts for itself."""
+    outer = limited(limited(limit="5/minute"), limit="100/minute")
+    assert passed(outer, 20) == 5
+    outer.app = ok
+    assert passed(outer, 100) == 80
+
+
 def test_answers_tell_the_quota_and_what_is_left() -> None:
     """By the fields of the IETF's draft, all policies in one list."""
     app = limited(policies=[LOGIN])

@@ -126,8 +126,8 @@ class RateLimit:
         path = environ.get("PATH_INFO", "")
         quotas = self._quotas_of(environ.get("REQUEST_METHOD", ""), path)
         if before:
-            counted = {stand.quota.name for stand in before}
-            quotas = tuple(quota for quota in quotas if quota.name not in counted)
+            counted = {stand.quota for stand in before}
+            quotas = tuple(quota for quota in quotas if quota not in counted)
         if not quotas or self._is_exempt(path):
             return ()
         client = self._client(environ)
