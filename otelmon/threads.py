@@ -11,7 +11,7 @@ import _thread
 import sys
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+
+# Locks take no endless wait beside one with a deadline.
+_LONG_SECONDS: Final = 3600.0
 
 
 def original(module: Any, name: str) -> Any:  # noqa: ANN401 - whatever the module holds
@@ -140,3 +143,31 @@ class Errand(Generic[T]):
         except BaseException as error:  # noqa: BLE001 - handed to whoever waits
             outcome.append(error)
         done.ring()
+
+
+class LastCall:
+    """A call at the end of a process, which can have no new thread by then: this one is made in time."""
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        """Name the call, and have a thread wait to be asked for it."""
+        self._call: Callable[[], object] | None = call
+        self._asked, self._done = Alarm(), Alarm()
+        start(self._run)
+
+    def run(self, seconds: float) -> bool:
+        """Make it; return whether it came back within *seconds*. If not it is left behind."""
+        self._asked.ring()
+        return self._done.wait(seconds)
+
+    def dismiss(self) -> None:
+        """Let the thread go; the call is not made."""
+        self._call = None
+        self._asked.ring()
+
+    def _run(self) -> None:
+        while not self._asked.wait(_LONG_SECONDS):
+            pass
+        call, self._call = self._call, None
+        if call is not None:
+            call()
+        self._done.ring()

@@ -130,6 +130,7 @@ def test_a_server_is_not_read_beyond_what_was_declared() -> None:
         ("/login", 2),
         # What an application may take for a part with another limit gets the lower of the two.
         ("//login", 2),
+        ("login", 2),
         ("/a/../login", 2),
         ("/upload/../login", 2),
         ("/upload/../a", 10),

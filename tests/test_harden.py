@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import io
 import json
 import logging
+import weakref
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
 SECRET: Final = "a secret of the tests"
@@ -54,6 +57,39 @@ def test_the_settings_say_what_there_is(tmp_path: Path) -> None:
     assert parts(harden(ok, settings())) == [RateLimit, BodyLimit]
     everything = settings(STATIC_ROOT=tmp_path, SESSION_SECRET=SECRET)
     assert parts(harden(ok, everything)) == [Static, RateLimit, BodyLimit, Sessions]
+
+
+class Environ(dict[str, Any]):
+    """One that tells when it is gone."""
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("body", [list, iter])
+def test_what_a_request_had_is_gone_when_its_body_is_closed(method: str, body: Any) -> None:  # noqa: ANN401 - a type or a function
+    """Nothing waits for the garbage collector, whatever stands around what."""
+
+    def visited(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        environ["otelmon.session"]["visited"] = True
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return body([b"ok"])  # type: ignore[no-any-return]
+
+    def asks(app: WSGIApplication) -> weakref.ref[Environ]:
+        environ = Environ(REQUEST_METHOD=method, PATH_INFO="/", REMOTE_ADDR="9.9.9.9")
+        environ["wsgi.input"] = io.BytesIO()
+        found = app(environ, lambda *_: bytes)
+        assert b"".join(found) == b"ok"
+        getattr(found, "close", bool)()
+        return weakref.ref(environ)
+
+    app = monitor(harden(visited, settings(SESSION_SECRET=SECRET)))
+    gc.disable()
+    try:
+        asks(app)
+        assert asks(app)() is None
+        assert asks(app.app)() is None
+    finally:
+        gc.enable()
+        app.close()
 
 
 def test_what_is_there_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:

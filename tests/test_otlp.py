@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.server
 import signal
 import socket
 import sys
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+from opentelemetry.sdk.metrics.export import MetricsData
 
 from otelmon.metrics.otlp import Push
 from otelmon.settings import Settings
@@ -179,6 +181,60 @@ def test_a_collector_that_hangs_holds_up_nothing(tmp_path: Path) -> None:
         server.signal(signal.SIGTERM)
         assert until(lambda: not server.workers()), server.log
         assert "SIGKILL" not in server.log
+
+
+def test_a_collector_that_trickles_holds_up_no_end(caplog: pytest.LogCaptureFixture) -> None:
+    """An answer that never stands still, and never ends, is left to itself when a process ends."""
+    asked, over = threading.Event(), threading.Event()
+    with trickling_peer(asked, over) as address:
+        push = Push(
+            Settings(otlp_endpoint=f"{address}/v1/metrics"),
+            lambda: MetricsData(resource_metrics=[]),
+        )
+        push.tick(None)
+        assert until(lambda: (push.shown() or {})["pushes"] == 1), caplog.text
+        push.end()
+        assert asked.is_set()
+        assert not over.is_set()
+
+
+@contextlib.contextmanager
+def trickling_peer(asked: threading.Event, over: threading.Event) -> Iterator[str]:
+    """Answer one request; of the answer to the next give a byte now and then, for 20 s."""
+    ended = threading.Event()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        answered = False
+
+        def do_POST(self) -> None:
+            """Answer."""
+            self.rfile.read(int(self.headers["Content-Length"]))
+            if not Handler.answered:
+                Handler.answered = True
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            asked.set()
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Filler: ")
+            for _ in range(80):
+                if ended.wait(0.25):
+                    return
+                self.wfile.write(b"a")
+            over.set()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            ended.set()
+            server.shutdown()
+            thread.join()
 
 
 def test_without_the_exporter_s_package_the_log_says_what_to_install(

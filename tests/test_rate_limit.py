@@ -90,7 +90,17 @@ def test_so_many_requests_of_a_client_pass(
 
 @pytest.mark.parametrize(
     "path",
-    ["/login", "/login/", "/login/form", "//login", "/./login", "/x/../login", "//x/..//login"],
+    [
+        "/login",
+        "/login/",
+        "/login/form",
+        "//login",
+        "/./login",
+        "/x/../login",
+        "//x/..//login",
+        "login",
+        "x/../login",
+    ],
 )
 def test_no_spelling_of_a_path_leaves_its_policy(path: str) -> None:
     """What an application may read as the same path is under the same limit."""
@@ -173,6 +183,14 @@ def test_wrapped_twice_a_request_is_counted_once() -> None:
 
 
 # -- what clients are told -----------------------------------------------------------------------
+
+
+def test_a_tighter_limit_further_in_holds_although_it_has_the_same_name() -> None:
+    """Both are called `default`; each counts for itself."""
+    outer = limited(limited(limit="5/minute"), limit="100/minute")
+    assert passed(outer, 20) == 5
+    outer.app = ok
+    assert passed(outer, 100) == 80
 
 
 def test_answers_tell_the_quota_and_what_is_left() -> None:
@@ -440,6 +458,9 @@ def test_without_redis_requests_pass_and_are_counted(redis: RedisServer, figures
             "The policy 'a' has 'POST', which is one text: give a tuple, as in ('POST',).",
         ),
         ({"exempt": ["static"]}, "The path 'static' is no path"),
+        ({"exempt": [re.compile(rb"/static")]}, "is no text"),
+        ({"policies": [Policy("a", "1/minute", paths=(b"/a",))]}, "The path b'/a' is no text"),  # type: ignore[arg-type]
+        ({"key": "HTTP_X_API_KEY"}, "key is 'HTTP_X_API_KEY'"),
         ({"env": {"RATE_LIMIT": "many"}}, "RATE_LIMIT is 'many'"),
         ({"env": {"TRUSTED_PROXIES": "-1"}}, "TRUSTED_PROXIES is"),
     ],

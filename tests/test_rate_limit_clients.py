@@ -127,7 +127,9 @@ def test_as_ipv4_and_as_ipv4_in_ipv6_it_is_one_client() -> None:
 
 
 @pytest.mark.parametrize("address", ["", "127.0.0.1", "10.1.2.3", "192.168.1.1", "::1", "fd00::1"])
-@pytest.mark.parametrize("header", [FORWARDED, "HTTP_FORWARDED"])
+@pytest.mark.parametrize(
+    "header", [FORWARDED, "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_X_FORWARDED_PROTO", "HTTP_VIA"]
+)
 def test_clients_behind_an_undeclared_proxy_are_not_one(
     address: str, header: str, caplog: pytest.LogCaptureFixture
 ) -> None:

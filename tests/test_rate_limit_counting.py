@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from fractions import Fraction
 from math import floor
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from otelmon.ledger.identity import Process
 from otelmon.ledger.opening import opened_quotas
 from otelmon.ledger.quota_file import private_quotas
 from otelmon.ledger.quotas import Asked, Quotas
+from otelmon.ledger.stripes import Stripes
 from tests.forks import Child, forked
 from tests.limited import SECOND, Clock
 from tests.recorder import this_instance
@@ -313,6 +315,30 @@ def test_a_stopped_holder_costs_others_a_quarter_second_and_no_more(tmp_path: Pa
             other.call(Worker.hits, 1)
         holder.kill()
         assert other.call(Worker.hits, 1) == 1
+
+
+class _Slow:
+    """Locks between processes: the first comes after most of the time, the second never."""
+
+    def __init__(self, seconds: float) -> None:
+        self._at = time.monotonic() + seconds
+
+    def take(self, byte: int) -> bool:
+        """Give the first one when it is time."""
+        return byte == 0 and time.monotonic() >= self._at
+
+    def give(self, byte: int) -> None:
+        """Take it back."""
+
+
+def test_one_deadline_is_for_all_locks_of_a_request() -> None:
+    """Who has waited for the first lock does not wait as long again for the second."""
+    seconds = 0.5
+    began = time.monotonic()
+    stripes = Stripes(2, _Slow(0.9 * seconds), seconds=seconds)  # type: ignore[arg-type]
+    with pytest.raises(TimeoutError):
+        stripes.take([0, 1])
+    assert time.monotonic() - began < 1.7 * seconds
 
 
 def _fork_and_ask(worker: Worker) -> int:

@@ -141,6 +141,12 @@ django._store = lambda: up
 assert dict(SessionStore(good.session_key).items()) == {"a": 1}
 assert SessionStore(stranger.session_key).get("b") is None
 """
+KEYS: Final = """
+session = kept(a=1)
+session[5] = "five"
+session.save()
+assert dict(SessionStore(session.session_key).items()) == {"a": 1, "5": "five"}
+"""
 LARGE: Final = """
 session = kept(a=1)
 before = session.session_key
@@ -169,12 +175,17 @@ def run(program: str, **env: str) -> None:
 
 def test_djangos_engine_in_redis(server: RedisServer) -> None:
     """It does as Django's own engines do, and loses nothing of two requests at once."""
-    run("".join(CASES.values()), REDIS_URL=server.url)
+    run("".join(CASES.values()) + KEYS, REDIS_URL=server.url)
 
 
 def test_djangos_engine_without_redis() -> None:
     """The signed cookie is the session; one that is too large is an error, and the old one stays."""
     run(LARGE)
+
+
+def test_a_key_that_is_no_text_ends_no_session() -> None:
+    """It comes back as a text, as from Django's own engines, in a signed cookie too."""
+    run(KEYS)
 
 
 def test_djangos_engine_while_redis_is_down(server: RedisServer) -> None:

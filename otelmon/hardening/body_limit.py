@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from otelmon.errors import ConfigError
 from otelmon.hardening.counted_input import CountedInput
 from otelmon.hardening.held_answer import HeldAnswer
+from otelmon.hardening.policies import plain
 from otelmon.hardening.problem import problem, refuse
 from otelmon.hardening.refusals import DECLARED, MALFORMED, refused
 from otelmon.settings import Settings
@@ -100,10 +101,11 @@ class BodyLimit:
     def _limit(self, path: str) -> int | None:
         """Return the limit of *path*, and where the application may see another path the lower."""
         limit = self._of_prefix(path)
-        if "//" in path or "/." in path:
+        other = plain(path)
+        if other != path:
             # Some applications answer /a//b and /a/../b as what these lead to.
-            plain = self._of_prefix(posixpath.normpath("/" + path.lstrip("/")))
-            limit = min((each for each in (limit, plain) if each is not None), default=None)
+            limits = (limit, self._of_prefix(other))
+            limit = min((each for each in limits if each is not None), default=None)
         return limit
 
     def _of_prefix(self, path: str) -> int | None:

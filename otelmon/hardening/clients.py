@@ -28,6 +28,11 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 # What a provider gives to one customer, who may use each address in it.
 _IPV6_PREFIX: Final = 64
 _REMEMBERED: Final = 4096
+# What proxies add, also those that do not say for whom.
+_OF_PROXIES: Final = (
+    *("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA"),
+    *("HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST"),
+)
 _LONGEST: Final = 64
 
 
@@ -60,8 +65,8 @@ class Clients:
     def of(self, environ: WSGIEnvironment) -> Client:
         """Return who sent a request."""
         seen = str(environ.get("REMOTE_ADDR") or "")
-        forwarded = str(environ.get("HTTP_X_FORWARDED_FOR") or "")
         if self._trusted:
+            forwarded = str(environ.get("HTTP_X_FORWARDED_FOR") or "")
             entries = forwarded.split(",")
             if forwarded and len(entries) >= self._trusted:
                 seen = entries[-self._trusted]
@@ -91,7 +96,7 @@ def short(name: str) -> str:
 
 
 def _is_forwarded(environ: WSGIEnvironment) -> bool:
-    return bool(environ.get("HTTP_X_FORWARDED_FOR") or environ.get("HTTP_FORWARDED"))
+    return any(environ.get(header) for header in _OF_PROXIES)
 
 
 def parsed(text: str) -> Address | None:

@@ -32,9 +32,7 @@ class Stand(NamedTuple):
 
 def fields(stands: Sequence[Stand], *, legacy: bool) -> Headers:
     """Return RateLimit-Policy and RateLimit, and the older X-RateLimit-* of the scarcest quota."""
-    policy = ", ".join(
-        f'"{quota.name}";q={quota.requests};w={quota.seconds}' for quota, _ in stands
-    )
+    policy = ", ".join([quota.shown for quota, _ in stands])
     # Where something was refused only that: a client must not go by the seconds of another one.
     shown = [stand for stand in stands if not stand.standing.admitted] or stands
     state = ", ".join(

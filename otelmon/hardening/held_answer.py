@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from otelmon.hardening.problem import refuse
 from otelmon.hardening.refusals import RECEIVED, refused
@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
     from otelmon.hardening.counted_input import CountedInput
     from otelmon.views.response import Response
+
+
+def over(*_: Any) -> NoReturn:  # noqa: ANN401 - as WSGI has it
+    """Be in the place of the server's own, which may hold what is closed: a cycle otherwise."""
+    raise AssertionError("The body of this answer was closed.")
 
 
 class HeldAnswer:
@@ -145,9 +150,14 @@ class HeldAnswer:
 
     def close(self) -> None:
         """Close the application's body."""
-        close = getattr(self._body, "close", None)
-        if close is not None:
-            close()
+        try:
+            close = getattr(self._body, "close", None)
+            if close is not None:
+                close()
+        finally:
+            self._start_response = over
+            if self._write is not None:
+                self._write = over
 
     def _written(self, data: bytes) -> object:
         """Be `write`, for applications that still use it."""

@@ -130,7 +130,7 @@ class LimitMemory:
 
 
 def _asks(memory: Quotas, quota: Quota, client: str) -> Asked:
-    key = memory.key(quota.name, str(quota.seconds), client)
+    key = memory.key(quota.name, str(quota.requests), str(quota.seconds), client)
     return Asked(key, quota.requests, quota.seconds * _SECOND)
 
 

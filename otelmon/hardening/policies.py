@@ -60,6 +60,9 @@ class Paths:
     def __init__(self, paths: Iterable[Path]) -> None:
         """Take them; raises ConfigError for a prefix that does not begin with a slash."""
         paths = tuple(paths)
+        for path in paths:
+            if not isinstance(path.pattern if isinstance(path, re.Pattern) else path, str):
+                raise ConfigError(f"The path {path!r} is no text: give one, or a compiled pattern.")
         prefixes = [path for path in paths if isinstance(path, str)]
         for prefix in prefixes:
             if not prefix.startswith("/"):
@@ -77,8 +80,11 @@ class Paths:
 
 
 def plain(path: str) -> str:
-    """Return a path without empty parts and dots, as some applications read it."""
-    if "//" not in path and "/." not in path:
+    """Return a path without empty parts and dots, as some applications read it.
+
+    Some servers hand over the target of `GET login` as it is, which has frameworks put the slash.
+    """
+    if path[:1] in ("/", "") and "//" not in path and "/." not in path:
         return path
     return posixpath.normpath("/" + path.lstrip("/"))
 

@@ -8,6 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from otelmon import faults
+from otelmon.errors import ConfigError
 from otelmon.hardening import limit_measures
 from otelmon.hardening.clients import Clients, short
 from otelmon.hardening.fields import Stand, beside, fields
@@ -84,6 +85,8 @@ class RateLimit:
         default = () if rate == OFF else (Policy("default", rate),)
         self._rulings = () if settings.disabled else ruled([*default, *policies])
         self._clients = Clients(limits.trusted_proxies, allow)
+        if key is not None and not callable(key):
+            raise ConfigError(f"key is {key!r}: give what is called with the environ, or None.")
         self._key = key
         exempt = tuple(exempt)
         self._exempt = Paths(exempt) if exempt else None
@@ -123,8 +126,8 @@ class RateLimit:
         path = environ.get("PATH_INFO", "")
         quotas = self._quotas_of(environ.get("REQUEST_METHOD", ""), path)
         if before:
-            counted = {stand.quota.name for stand in before}
-            quotas = tuple(quota for quota in quotas if quota.name not in counted)
+            counted = {stand.quota for stand in before}
+            quotas = tuple(quota for quota in quotas if quota not in counted)
         if not quotas or self._is_exempt(path):
             return ()
         client = self._client(environ)

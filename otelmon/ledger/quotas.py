@@ -61,7 +61,7 @@ _PERIOD: Final = 5
 class Asked:
     """A client that asks under one limit."""
 
-    __slots__ = ("key", "limit", "number", "period")
+    __slots__ = ("bucket", "key", "limit", "number", "period", "stripe")
 
     def __init__(self, key: bytes, limit: int, period: int) -> None:
         """Ask for one of *limit* hits in *period* ns."""
@@ -69,7 +69,9 @@ class Asked:
         self.limit = limit
         self.period = period
         # The word that the record begins with.
-        self.number = _number(key)
+        self.number = number = _number(key)
+        self.stripe = number % STRIPES
+        self.bucket = _bucket_at(number)
 
 
 class Answer(NamedTuple):
@@ -109,7 +111,7 @@ class Quotas:
             TimeoutError: the records are held by somebody who does not go on.
             OSError: there are no locks to be had.
         """
-        stripes = [each.number % STRIPES for each in asked]
+        stripes = [each.stripe for each in asked]
         if len(stripes) > 1:
             # In rising order, as all take them, so that none waits in a ring.
             stripes = sorted(set(stripes))
@@ -133,7 +135,7 @@ class Quotas:
         windows: list[Window] = []
         refused = False
         for each in asked:
-            at = self._find(each.key, each.number)
+            at = self._find(each.key, each.bucket)
             window = (now, 0, 0) if at is None else self._window(at, each.period, now)
             places.append(at)
             windows.append(window)
@@ -143,9 +145,8 @@ class Quotas:
 
     # -- records, by the number of their first word ------------------------------------------------
 
-    def _find(self, key: bytes, number: int) -> int | None:
-        """Return where a client's record is, if it has one."""
-        start = _bucket_at(number)
+    def _find(self, key: bytes, start: int) -> int | None:
+        """Return where a client's record is, if it has one in the bucket that begins there."""
         end = start + _BUCKET_BYTES
         find = self._memory.find
         at = find(key, start, end)
@@ -173,7 +174,7 @@ class Quotas:
             if at is not None:
                 self._store(at, window)
                 continue
-            at, was_used = self._room(asked[index].number, window[0], kept=places)
+            at, was_used = self._room(asked[index].bucket, window[0], kept=places)
             evicted += was_used
             places[index] = at
             self._enter(at, asked[index], window[0])
@@ -204,9 +205,9 @@ class Quotas:
         words[at + _HITS] = 1
         words[at + _PERIOD] = asked.period
 
-    def _room(self, number: int, now: int, *, kept: Sequence[int | None]) -> tuple[int, bool]:
+    def _room(self, bucket: int, now: int, *, kept: Sequence[int | None]) -> tuple[int, bool]:
         """Return a record of the bucket for a new client, and whether it was in use."""
-        first = _bucket_at(number) // layout.WORD
+        first = bucket // layout.WORD
         # Once, as words of Python's: to look at the memory word by word takes long.
         words = self._words[first : first + WAYS * _RECORD_WORDS].tolist()
         places = range(first, first + WAYS * _RECORD_WORDS, _RECORD_WORDS)

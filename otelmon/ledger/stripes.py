@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 SECONDS: Final = 0.25
-"""How long each lock may be waited for, by a thread or by its process"""
+"""How long somebody may wait who takes locks, for all of them together"""
 _FIRST_PAUSE: Final = 0.000_05
 _LONGEST_PAUSE: Final = 0.002
 
@@ -44,9 +44,10 @@ class Stripes:
             OSError: the kernel has no locks to give.
         """
         taken = 0
+        deadline = time.monotonic() + self._seconds
         try:
             for stripe in stripes:
-                self._take(stripe)
+                self._take(stripe, deadline)
                 taken += 1
         except BaseException:
             self.give(stripes[:taken])
@@ -61,19 +62,20 @@ class Stripes:
             finally:
                 self._within[stripe].release()
 
-    def _take(self, stripe: int) -> None:
+    def _take(self, stripe: int, deadline: float) -> None:
         within = self._within[stripe]
-        if not within.acquire(False) and not within.acquire(True, self._seconds):
+        if not within.acquire(False) and not within.acquire(
+            True, max(0.0, deadline - time.monotonic())
+        ):
             raise TimeoutError(f"A thread of this process has held a lock for {self._seconds} s.")
         try:
             if self._between is not None and not self._between.take(stripe):
-                self._wait_for(stripe, self._between)
+                self._wait_for(stripe, self._between, deadline)
         except BaseException:
             within.release()
             raise
 
-    def _wait_for(self, stripe: int, between: RangeLocks) -> None:
-        deadline = time.monotonic() + self._seconds
+    def _wait_for(self, stripe: int, between: RangeLocks, deadline: float) -> None:
         pause = _FIRST_PAUSE
         while not between.take(stripe):
             if time.monotonic() > deadline:

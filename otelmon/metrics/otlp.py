@@ -11,6 +11,7 @@ import atexit
 import logging
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context
@@ -55,11 +56,15 @@ class Push:
         self._settings = settings
         self._on = settings.exports_otlp
         self._collect = collect
+        self._last_call: threads.LastCall | None = None
         self.forget()
 
     def forget(self) -> None:
         """Be as new in a forked child, and where this process is the keeper no longer."""
         self._errand = threads.Errand(self._push)
+        if self._last_call is not None:
+            self._last_call.dismiss()
+        self._last_call = None
         self._exporter: MetricExporter | None = None
         self._hush = _Hush()
         self._due = 0.0
@@ -74,6 +79,8 @@ class Push:
         if not self._on:
             return
         if not self._known:
+            # The exporter's own time-out is for each piece of an answer, and not for a name's look-up.
+            self._last_call = threads.LastCall(partial(self._push, _LAST_SECONDS))
             self._known = True
             said = (before.push if before is not None else None) or {}
             self._pushes, self._failures = said.get("pushes", 0), said.get("failures", 0)
@@ -84,14 +91,16 @@ class Push:
             self._due = now + self._settings.metric_export_interval / 1000
 
     def end(self) -> None:
-        """Push once more, for 2 s at the most, if this process pushes and is not at it.
-
-        In the caller's thread: a process that ends can have no new one.
-        """
+        """Push once more, for 2 s at the most, if this process pushes and is not at it."""
         atexit.unregister(self.end)
-        if self._known and self._errand.idle:
+        last, self._last_call = self._last_call, None
+        if last is None:
+            return
+        if self._errand.idle:
             self._known, self._exporter = False, None
-            self._push(_LAST_SECONDS)
+            last.run(_LAST_SECONDS)
+        else:
+            last.dismiss()
 
     def shown(self) -> Mapping[str, Any] | None:
         """Return how it does, for the board; None where it is off."""

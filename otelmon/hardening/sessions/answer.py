@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from otelmon import faults
+from otelmon.hardening.held_answer import over
 from otelmon.hardening.sessions.cookies import private, vary
 
 
@@ -95,6 +96,9 @@ class Answer:
                 self._session.settle_late()
             except Exception as error:  # noqa: BLE001 - the client has its answer
                 faults.report("sessions_late", error)
+        self._start = over
+        if self._write is not None:
+            self._write = over
 
 
 class Body:

@@ -85,7 +85,8 @@ class SessionStore(SessionBase):  # type: ignore[misc]
         Raises:
             UpdateError: another request has ended it; Django answers 400.
         """
-        data = self._get_session(no_load=must_create)
+        # Django lets any key in; JSON has texts alone, as which its own engines keep others too.
+        data = {str(key): value for key, value in self._get_session(no_load=must_create).items()}
         if not self.available:
             return
         kept = None if must_create else self._kept

@@ -265,7 +265,8 @@ class BoundCounter:
             pen.counts[place[0]] += amount
         else:
             self._counter.record_any(amount, self._attributes)
-            self._at = self._counter.place(self._attributes)
+            if pen is not None:  # before the process serves there is no fast path to find
+                self._at = self._counter.place(self._attributes)
 
 
 class BoundHistogram:
