@@ -147,7 +147,7 @@ def test_connections_in_use_are_those_of_all_workers(flask: Gunicorn, store: Red
                 return sum("b" in each["flags"] for each in found)
 
             try:
-                assert until(lambda: held() == 3, SECONDS)
+                assert until(lambda: held() == 3, SECONDS), (control.client_list(), flask.log)
                 assert until(
                     lambda: shown(flask)["application"]["redis_connections"] == 3, SECONDS
                 ), shown(flask)["redis"]

@@ -7,9 +7,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-import django
 import pytest
-from django.conf import settings as django_settings
 from django.contrib.staticfiles.storage import ManifestStaticFilesStorage
 from django.core.files.base import ContentFile
 from hypothesis import given
@@ -19,6 +17,7 @@ from otelmon import BodyLimit, ConfigError, Static, static_url
 from otelmon.hardening import static as module
 from otelmon.hardening.collect import collect
 from otelmon.hardening.tree import Tree
+from tests.apps import django_shop
 from tests.wsgi_driver import Measured, environ, serve
 
 
@@ -85,9 +84,8 @@ def test_a_pattern_vouches_for_names_too(tmp_path: Path) -> None:
 
 def test_the_list_of_django_vouches_for_its_names(tmp_path: Path) -> None:
     """What Django's ManifestStaticFilesStorage lists gets the year; an older hash gets an hour."""
-    if not django_settings.configured:
-        django_settings.configure(SECRET_KEY="made up", LOGGING_CONFIG=None)
-        django.setup()
+    # Django is set up once in a process, and by this application for all tests.
+    django_shop.create_app()
     storage = ManifestStaticFilesStorage(location=str(tmp_path), base_url="/static/")
     storage.save("app.css", ContentFile(b"body {}"))
     assert all(

@@ -16,6 +16,8 @@ STORE = os.environ["STORE"]  # noqa: TID251 - how a test tells its application s
 shop = Flask(__name__)
 cache = Cache(shop, config={"CACHE_TYPE": "RedisCache", "CACHE_REDIS_URL": STORE})
 store = redis.Redis.from_url(STORE)
+# By default redis-py gives a call up after 5 s, and tries it again a few times.
+patient = redis.Redis.from_url(STORE, socket_timeout=None)
 guarded = redis_client(STORE, breaker_failures=2, breaker_seconds=0.2)
 queries = QueryCache("queries", url=STORE)
 
@@ -51,7 +53,7 @@ def query(key: str) -> dict[str, str]:
 @shop.get("/hold")
 def hold() -> str:
     """Hold a connection until the test lets go."""
-    return str(store.blpop("go", timeout=60))
+    return str(patient.blpop("go", timeout=60))
 
 
 app = monitor(shop)
