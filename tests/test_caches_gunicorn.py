@@ -32,7 +32,8 @@ def _store(tmp_path_factory: Any) -> Iterator[RedisServer]:  # noqa: ANN401 - py
 def started(directory: Path, app: str, store: RedisServer) -> Gunicorn:
     """Return a server that samples every second."""
     env = {"STORE": store.url, "MONITORING_INTERVAL": "1"}
-    return Gunicorn(directory, app=f"tests.apps.{app}:app", env=env, args=("--threads", "2"))
+    # As many threads as there are ever requests that wait: one worker may take all of them.
+    return Gunicorn(directory, app=f"tests.apps.{app}:app", env=env, args=("--threads", "4"))
 
 
 def sampled(server: Gunicorn) -> None:
