@@ -104,24 +104,38 @@ class Answer:
 class Body:
     """The application's body, whose first piece has the headers go before it."""
 
-    __slots__ = ("_answer", "_body", "_next")
+    __slots__ = ("_answer", "_body", "_first", "_next")
 
     def __init__(self, body: Iterable[bytes], answer: Answer) -> None:
-        """Take nothing of it yet."""
+        """Take the first piece now: granian asks for the status once the application has returned.
+
+        Raises what the application or keeping the session raises; the body is closed then.
+        """
         self._body: Any = body
         self._answer = answer
+        self._first: bytes | None = None
         self._next: Callable[[], bytes] | None = None
+        try:
+            self._first = self._piece()
+        except StopIteration:
+            pass
+        except BaseException:
+            self.close()
+            raise
 
     def __iter__(self) -> Iterator[bytes]:
         """Begin it."""
-        self._next = iter(self._body).__next__
         return self
 
     def __next__(self) -> bytes:
-        """Return a piece, after the headers."""
+        """Return a piece; the headers are sent."""
+        first, self._first = self._first, None
+        return self._piece() if first is None else first
+
+    def _piece(self) -> bytes:
+        """Take a piece, and see that the headers go before it."""
         if self._next is None:
-            self.__iter__()
-        assert self._next is not None
+            self._next = iter(self._body).__next__
         try:
             piece = self._next()
         except StopIteration:
