@@ -17,7 +17,6 @@ from otelmon.hardening.sessions.errors import SessionTooLargeError, SessionValue
 from otelmon.hardening.sessions.measures import CHANGE, CHANGES, ERRORS
 from otelmon.hardening.sessions.middleware import KEY
 from otelmon.hardening.sessions.redis_store import RedisStore
-from tests.apps.bodies import PlannedError
 from tests.metered import Metered
 from tests.redis_server import RedisServer
 from tests.session_site import (
@@ -250,42 +249,6 @@ def test_a_change_before_the_first_piece_is_in_time(make: Callable[..., Site]) -
     seen = site.ask("/")
     assert seen.body == b"piece"
     assert data(site, given_cookie(seen)) == {"a": 1}
-
-
-def test_the_status_is_there_when_the_application_returns() -> None:
-    """Some servers ask for it then, not when the body begins; and the pieces are all there."""
-    app = Sessions(streaming(lambda s: s.update(a=1), lambda _: None), secrets=[SECRET])
-    begun: list[Any] = []
-
-    def begin(*head: Any) -> Any:  # noqa: ANN401 - as WSGI has it
-        begun.append(head)
-
-    body = app(environ(), begin)
-    ((status, headers),) = begun
-    assert status == "200 OK"
-    assert "Set-Cookie" in dict(headers)
-    assert list(body) == [b"piece", b"piece"]
-    body.close()  # type: ignore[attr-defined]
-
-
-def test_what_raises_before_its_first_piece_is_closed() -> None:
-    """The server is given nothing that it could close."""
-    closed: list[int] = []
-
-    class Broken:
-        def __iter__(self) -> Iterator[bytes]:
-            raise PlannedError
-
-        def close(self) -> None:
-            closed.append(1)
-
-    def app(_: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        start_response("200 OK", [])
-        return Broken()
-
-    with pytest.raises(PlannedError):
-        Sessions(app, secrets=[SECRET])(environ(), lambda *_: bytes)
-    assert closed == [1]
 
 
 def test_a_change_after_the_headers_is_kept_in_redis(server: RedisServer) -> None:
