@@ -9,7 +9,8 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from typing import TYPE_CHECKING, Final
+import weakref
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from otelmon.instance import Instance, guarded
 from otelmon.instruments.databases import observing as databases
@@ -30,12 +31,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from _typeshed.wsgi import WSGIApplication
+    from opentelemetry.metrics import Meter
 
     from otelmon.ledger.identity import Identity
     from otelmon.metrics.data import MetricsData
 
 
 log = logging.getLogger("otelmon")
+
+Made = TypeVar("Made")
 
 
 class Monitor(RequestMetrics):
@@ -78,6 +82,7 @@ class Monitor(RequestMetrics):
 # What lies in one place for all processes is no process's own.
 _SHARED: Final = View(instrument_name="otelmon.session.active", meter_name=SCOPE, merge="max")
 
+_made: weakref.WeakKeyDictionary[Meter, dict[object, Any]] = weakref.WeakKeyDictionary()
 _instance: Instance | None = None
 _provider: MeterProvider | None = None
 """Once it is OpenTelemetry's own there is no other in the life of the process."""
@@ -115,6 +120,19 @@ def meter_provider(*, views: Sequence[View] = ()) -> MeterProvider:
     if _provider is not None and not views:
         return _provider
     return _adopted(Settings.from_env(), views)
+
+
+def on_own_meter(make: Callable[[Meter], Made]) -> Made:
+    """Return what *make* makes of this process's own meter: at the first call, and once.
+
+    Not before: what is wrapped while modules are imported must not decide which views hold.
+    """
+    meter = meter_provider().get_meter(SCOPE)
+    made = _made.setdefault(meter, {})
+    if make not in made:
+        made[make] = make(meter)
+    found: Made = made[make]
+    return found
 
 
 def metrics_data() -> MetricsData | None:

@@ -311,7 +311,7 @@ def test_a_server_is_told_of_an_error_behind_its_first_byte() -> None:
 
 def test_a_refusal_that_cannot_be_counted_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the counter fails, the client has its answer, and the fault is known."""
-    monkeypatch.setattr(refusals, "meter_provider", _never)
+    monkeypatch.setattr(refusals, "on_own_meter", _never)
     before = faults.seen().get("body_limit")
     assert answer(BodyLimit(_never, max_bytes=10), CONTENT_LENGTH="11") == 413
     after = faults.seen()["body_limit"]

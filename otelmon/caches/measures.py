@@ -6,15 +6,14 @@ Not before: a client that is made while modules are imported must not decide whi
 from __future__ import annotations
 
 import functools
-import weakref
 from typing import TYPE_CHECKING, Final
 
 from otelmon.caches.breaker import CLOSED, HALF_OPEN, OPEN
 from otelmon.instruments.lookups import NAME, LookUps, adder, recorder
-from otelmon.instruments.observing import SCOPE, Few
+from otelmon.instruments.observing import Few
 from otelmon.instruments.redis_commands import BOUNDS, ERROR
 from otelmon.metrics.caches import BREAKER, BREAKER_NAME, ERRORS, LOADS, PREVENTED, STALE
-from otelmon.stack import meter_provider
+from otelmon.stack import on_own_meter
 
 
 if TYPE_CHECKING:
@@ -98,13 +97,6 @@ class CacheMeasures:
         self._measures.errors.add(1, {**self._attributes, ERROR: kind})
 
 
-_by_meter: weakref.WeakKeyDictionary[Meter, Measures] = weakref.WeakKeyDictionary()
-
-
 def measures() -> Measures:
     """Return the instruments on this process's own meter."""
-    meter = meter_provider().get_meter(SCOPE)
-    found = _by_meter.get(meter)
-    if found is None:
-        found = _by_meter[meter] = Measures(meter)
-    return found
+    return on_own_meter(Measures)

@@ -6,14 +6,13 @@ Never who asked: a client could make series by the million, and an address is so
 from __future__ import annotations
 
 import functools
-import weakref
 from typing import TYPE_CHECKING, Final
 
 from otelmon.instruments.lookups import adder
-from otelmon.instruments.observing import SCOPE, Few
+from otelmon.instruments.observing import Few
 from otelmon.instruments.redis_commands import ERROR
 from otelmon.recommendations.unknown_clients import OUTCOME, REQUESTS
-from otelmon.stack import meter_provider
+from otelmon.stack import on_own_meter
 
 
 if TYPE_CHECKING:
@@ -69,13 +68,6 @@ class LimitMeasures:
         self._errors.add(1, {ERROR: self._kinds(type(error).__qualname__)})
 
 
-_by_meter: weakref.WeakKeyDictionary[Meter, LimitMeasures] = weakref.WeakKeyDictionary()
-
-
 def measures() -> LimitMeasures:
     """Return the instruments on this process's own meter."""
-    meter = meter_provider().get_meter(SCOPE)
-    found = _by_meter.get(meter)
-    if found is None:
-        found = _by_meter[meter] = LimitMeasures(meter)
-    return found
+    return on_own_meter(LimitMeasures)

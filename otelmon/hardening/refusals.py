@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import weakref
 from typing import TYPE_CHECKING, Final
 
 from otelmon import faults
-from otelmon.instruments.observing import SCOPE
-from otelmon.stack import meter_provider
+from otelmon.stack import on_own_meter
 
 
 if TYPE_CHECKING:
@@ -23,22 +21,16 @@ RECEIVED: Final = "received"
 MALFORMED: Final = "malformed"
 """Content-Length is no length"""
 
-_by_meter: weakref.WeakKeyDictionary[Meter, Counter] = weakref.WeakKeyDictionary()
-
 
 def refused(reason: str) -> None:
     """Count a request whose body was refused, for one of the reasons above."""
     try:
-        _counter().add(1, {REASON: reason})
+        on_own_meter(_counter).add(1, {REASON: reason})
     except Exception as error:  # noqa: BLE001 - the client gets its answer without a figure
         faults.report("body_limit", error)
 
 
-def _counter() -> Counter:
-    meter = meter_provider().get_meter(SCOPE)
-    found = _by_meter.get(meter)
-    if found is None:
-        found = _by_meter[meter] = meter.create_counter(
-            BODIES, "{request}", "Requests refused for their body, by the reason."
-        )
-    return found
+def _counter(meter: Meter) -> Counter:
+    return meter.create_counter(
+        BODIES, "{request}", "Requests refused for their body, by the reason."
+    )

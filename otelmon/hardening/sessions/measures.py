@@ -6,13 +6,12 @@ Not before: a middleware that is made while modules are imported must not decide
 from __future__ import annotations
 
 import logging
-import weakref
 from typing import TYPE_CHECKING, Final, Literal
 
 from otelmon import faults
-from otelmon.instruments.observing import SCOPE, Few
+from otelmon.instruments.observing import Few
 from otelmon.instruments.redis_commands import ERROR
-from otelmon.stack import meter_provider
+from otelmon.stack import on_own_meter
 
 
 if TYPE_CHECKING:
@@ -67,15 +66,8 @@ class Instruments:
         return [self._observation(sum(known))] if known else []
 
 
-_by_meter: weakref.WeakKeyDictionary[Meter, Instruments] = weakref.WeakKeyDictionary()
-
-
 def _instruments() -> Instruments:
-    meter = meter_provider().get_meter(SCOPE)
-    found = _by_meter.get(meter)
-    if found is None:
-        found = _by_meter[meter] = Instruments(meter)
-    return found
+    return on_own_meter(Instruments)
 
 
 class Measures:
