@@ -6,7 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from tests.daemon import Daemon
-from tests.gunicorn_server import ask, free_port
+from tests.free_ports import free_port
+from tests.gunicorn_server import ask
 
 
 if TYPE_CHECKING:

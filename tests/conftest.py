@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
-from tests import leftovers
+from tests import fresh_process, leftovers
 
 
 if TYPE_CHECKING:
@@ -23,6 +23,12 @@ leftovers.own()
 # starts is not to be degraded by it. Tests of these alerts set their thresholds.
 for _name in ("CPU", "MEMORY", "DISK", "DISK_FULL_HOURS", "SATURATION"):
     os.environ[f"ALERT_{_name}_THRESHOLD"] = "off"  # noqa: TID251 - servers inherit it
+
+
+@pytest.fixture(autouse=True)
+def _no_test_finds_what_another_left() -> None:
+    """Let the order of tests, and which of them share a process, be of no account."""
+    fresh_process.begin_anew()
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import psutil
 
-from tests.gunicorn_server import ask, free_port
+from tests.free_ports import free_port
+from tests.gunicorn_server import ask
 from tests.waiting import until
 
 

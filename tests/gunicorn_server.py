@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 import psutil
 
 from otelmon.sidecar import NAME
+from tests.free_ports import free_port
 from tests.waiting import until
 
 
@@ -71,14 +72,6 @@ def ask(
         return Answer(response.status, dict(response.getheaders()), response.read())
     finally:
         connection.close()
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Gunicorn:

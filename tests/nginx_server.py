@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Self
 import psutil
 
 from tests import wire
-from tests.gunicorn_server import ROOT, Answer, free_port
+from tests.free_ports import free_port
+from tests.gunicorn_server import ROOT, Answer
 from tests.waiting import until
 
 

@@ -11,6 +11,7 @@ from otelmon import board
 from otelmon.ledger import layout
 from otelmon.ledger.segment import Segment
 from otelmon.metrics.past import Past
+from tests.waiting import until
 
 
 if TYPE_CHECKING:
@@ -42,6 +43,19 @@ def read_board(path: Path) -> Board | None:
     if number == 0 or zlib.crc32(payload) != crc:
         return None
     return Board(number, board._decode(payload))
+
+
+def board_of(server: Gunicorn) -> Board:
+    """Return the newest state of a server's board, once one can be read whole."""
+    found: list[Board] = []
+
+    def read() -> bool:
+        board = read_board(ledger(server))
+        found.extend([] if board is None else [board])
+        return board is not None
+
+    assert until(read, 30), server.log
+    return found[-1]
 
 
 def past(path: Path) -> Past:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
 
-from tests.gunicorn_server import free_port
+from tests.free_ports import free_port
 from tests.leftovers import OWNER
 from tests.waiting import until
 

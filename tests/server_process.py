@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import psutil
 
-from tests.gunicorn_server import ROOT, Answer, ask, free_port
+from tests.free_ports import free_port
+from tests.gunicorn_server import ROOT, Answer, ask
 from tests.waiting import until
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import signal
-import time
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import psutil
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from otelmon.board import AlertState
     from tests.receiver import Receiver
 
 
@@ -67,6 +66,17 @@ def stands(server: Gunicorn, name: str) -> str | None:
     return f"{found[0]['state']} {found[0]['level'] or ''}".strip() if found else None
 
 
+def on_board(server: Gunicorn, *names: str) -> list[AlertState]:
+    """Return how alerts stand, as the keepers hand it on."""
+    found = {each.id: each for each in peek.board_of(server).published.alerts}
+    return [found[name] for name in names]
+
+
+def of_level(receiver: Receiver) -> list[tuple[str, str]]:
+    """Return severity and status of what was told of the rule `level`, in order."""
+    return [(level, status) for name, level, status in receiver.news if name == "Level"]
+
+
 @pytest.fixture(name="receiver", scope="module")
 def _receiver() -> Iterator[Receiver]:
     with receiving() as receiver:
@@ -96,7 +106,7 @@ def test_an_alert_of_the_applications_own_is_everywhere(
     server: Gunicorn, receiver: Receiver
 ) -> None:
     """It fires, escalates and resolves: in all endpoints, as series, in the log, in the webhook."""
-    begun = len(receiver.news)
+    begun = len(of_level(receiver))
     set_level(server, 11)
     assert until(lambda: stands(server, "level") == "firing warning", 30), server.log
     assert_is_shown(server)
@@ -105,16 +115,17 @@ def test_an_alert_of_the_applications_own_is_everywhere(
     assert until(lambda: stands(server, "level") == "firing critical", 30)
     set_level(server, 0)
     assert until(lambda: stands(server, "level") == "ok", 30)
-    assert until(lambda: len(receiver.news) >= begun + 4, 30)
-    assert receiver.news[begun:] == [
-        ("Level", "warning", "firing"),
-        ("Level", "warning", "resolved"),
-        ("Level", "critical", "firing"),
-        ("Level", "critical", "resolved"),
+    assert until(lambda: len(of_level(receiver)) >= begun + 4, 30)
+    assert of_level(receiver)[begun:] == [
+        ("warning", "firing"),
+        ("warning", "resolved"),
+        ("critical", "firing"),
+        ("critical", "resolved"),
     ]
     assert "Alert Level raised to warning: The level is 11 m" in server.log
     assert "Alert Level escalated to critical: The level is 21 m" in server.log
-    news = server.get(PATH).json()["transitions"][:3]
+    told = server.get(PATH).json()["transitions"]
+    news = [each for each in told if each["alert"] == "level"][:3]
     assert [(each["from"], each["to"], each["reason"]) for each in news] == [
         ("critical", "ok", "cleared"),
         ("warning", "critical", "escalated"),
@@ -132,9 +143,10 @@ def assert_is_shown(server: Gunicorn) -> None:
     assert shown["labels"]["instance"].endswith(f":{server.port}")
     health = server.get("/health")
     assert (health.status, health.json()["status"]) == (200, "degraded")
-    # The rule that takes long to fire may fire by now.
+    # Other rules may fire by now too, none of them critical.
     counted = health.json()["monitoring"]["alerts"]
-    assert counted in ({"critical": 0, "warning": n, "total": n} for n in (1, 2))
+    assert counted["warning"] > 0
+    assert counted == {"critical": 0, "warning": counted["warning"], "total": counted["warning"]}
     text = server.ops("/metrics").text
     assert 'otelmon_alert_firing{alert="level",level="warning"} 1' in text
     assert 'otelmon_alert_firing{alert="level",level="critical"} 0' in text
@@ -144,9 +156,9 @@ def test_what_is_posted_is_signed_and_shows_no_credentials(
     server: Gunicorn, receiver: Receiver
 ) -> None:
     """Path, query and credentials of the address are used; the signature is that of the body."""
-    begun = len(receiver.taken)
+    begun = len(of_level(receiver))
     set_level(server, 11)
-    assert until(lambda: len(receiver.taken) > begun, 30)
+    assert until(lambda: len(of_level(receiver)) > begun, 30)
     message = receiver.taken[-1]
     wanted = hmac.new(SECRET.encode(), message.raw, hashlib.sha256).hexdigest()
 
@@ -200,37 +212,44 @@ def test_a_rule_goes_by_the_applications_own_metric(server: Gunicorn) -> None:
     for _ in range(40):
         server.get("/order?book")
         server.get("/order?pen")
-    assert until(lambda: stands(server, "orders") == "firing warning", 30)
-    assert alert(server, "orders")["value"] < 40 / 3  # those of one kind alone
+
+    def one_kind_alone() -> bool:
+        (book, both) = on_board(server, "orders", "all_orders")
+        return book.value is not None and both.value == pytest.approx(2 * book.value)
+
+    assert until(one_kind_alone, 30)
+    assert stands(server, "orders") == "firing warning"
 
 
 def test_a_keeper_that_is_killed_takes_no_alert_with_it(tmp_path: Path) -> None:
     """Killed while alerts fire and wait: no second word, and those that wait do not begin anew."""
+    # So long an interval that a busy machine's pause between two keepers is none that breaks a wait.
+    more = {"MONITORING_INTERVAL": "3"}
     with (
         receiving() as receiver,
-        Gunicorn(tmp_path, app=APP, env=env(tmp_path, receiver)) as server,
+        Gunicorn(tmp_path, app=APP, env=env(tmp_path, receiver, **more)) as server,
     ):
         server.wait_for_workers()
-        assert until(lambda: stands(server, "level") == "ok", 40), server.log
+        assert until(lambda: stands(server, "level") == "ok", 60), server.log
         set_level(server, 11)
-        assert until(lambda: len(receiver.taken) == 1, 30), server.log
-        assert stands(server, "slow_to_fire") == "pending"
-        started, keepers = alert(server, "level")["started_at"], set[int]()
+        assert until(lambda: len(receiver.taken) == 1, 60), server.log
+        (waits, fires), keepers = on_board(server, "slow_to_fire", "level"), set[int]()
+        assert (waits.state, fires.state) == ("pending", "firing")
         for _ in range(3):
             (keeper,) = peek.duty(server)
             keepers.add(keeper)
+            said = peek.board_of(server).number
             psutil.Process(keeper).kill()
             assert until(lambda: peek.duty(server) - keepers, 30)
-        followed = time.time_ns() / 1e9
-        assert until(lambda: stands(server, "slow_to_fire") == "firing warning", 30), server.log
-        news = {each["alert"]: each for each in server.get(PATH).json()["transitions"]}
+            # What the next one has judged too.
+            assert until(lambda said=said: peek.board_of(server).number > said + 1, 30)  # type: ignore[misc]
+        assert until(lambda: stands(server, "slow_to_fire") == "firing warning", 60), server.log
+        fired, still = on_board(server, "slow_to_fire", "level")
 
         assert len(keepers) == 3
-        # Anew by the last keeper it would not have fired before 6 s of that one's.
-        fired = datetime.fromisoformat(news["slow_to_fire"]["at"]).timestamp()
-        assert fired < followed + 6
-        assert news["slow_to_fire"]["number"] == 2
-        assert alert(server, "level")["started_at"] == started
+        assert fired.warning_since == waits.warning_since
+        assert (still.started, still.transitions) == (fires.started, fires.transitions)
+        assert fired.transitions == 1
         assert until(lambda: len(receiver.taken) == 2, 30)
         assert [name for name, _, _ in receiver.news] == ["Level", "SlowToFire"]
         assert server.log.count("Alert Level raised") == 1

@@ -29,18 +29,10 @@ from tests.waiting import until
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from otelmon.alerts.rules import Rule
     from otelmon.board import AlertState, Published
-
-
-@pytest.fixture(autouse=True)
-def _no_faults() -> Iterator[None]:
-    """Start and end without any."""
-    faults.forget()
-    yield
-    faults.forget()
 
 
 class Instance:

@@ -7,23 +7,12 @@ from __future__ import annotations
 import enum
 import math
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import pytest
 
 from otelmon import View, faults
 from tests.recorded import Metered
-
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture(autouse=True)
-def _no_faults() -> Iterator[None]:
-    faults.forget()
-    yield
-    faults.forget()
 
 
 @pytest.fixture(name="shop")

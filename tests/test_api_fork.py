@@ -29,13 +29,6 @@ KEY: Final = (("a", "x"),)
 VIEWS: Final = (View(instrument_name="recent", merge="recent"),)
 
 
-@pytest.fixture(autouse=True)
-def _no_faults() -> Iterator[None]:
-    faults.forget()
-    yield
-    faults.forget()
-
-
 class Shop(Metered):
     """A process with an instrument of each kind, and bound ones."""
 

@@ -18,7 +18,7 @@ from tests.waiting import until
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable
     from pathlib import Path
 
     from otelmon.ledger.identity import Identity
@@ -26,13 +26,6 @@ if TYPE_CHECKING:
 
 
 SECONDS = 5.0
-
-
-@pytest.fixture(autouse=True)
-def _no_faults() -> Iterator[None]:
-    faults.forget()
-    yield
-    faults.forget()
 
 
 class Source:

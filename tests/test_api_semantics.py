@@ -27,19 +27,12 @@ from tests.test_api_differential import Floated, Indexed
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 
 A: Final = {"a": "x"}
 LARGEST: Final = sys.float_info.max
-
-
-@pytest.fixture(autouse=True)
-def _no_faults() -> Iterator[None]:
-    faults.forget()
-    yield
-    faults.forget()
 
 
 @pytest.fixture(name="shop")

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import pytest
 
 from otelmon.metrics.host import HostMeter
-from tests.gunicorn_server import ask, free_port
+from tests.free_ports import free_port
+from tests.gunicorn_server import ask
 from tests.scrapes import Samples, samples, total
 from tests.waiting import until
 

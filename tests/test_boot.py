@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from tests.gunicorn_server import Gunicorn, free_port
+from tests.free_ports import free_port
+from tests.gunicorn_server import Gunicorn
 from tests.waiting import until
 
 

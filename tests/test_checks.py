@@ -26,7 +26,7 @@ from otelmon.checks.results import Result, Results
 from otelmon.checks.rounds import Rounds
 from otelmon.ledger.segment import Segment
 from otelmon.settings import Settings
-from tests.gunicorn_server import free_port
+from tests.free_ports import free_port
 from tests.redis_server import redis_server
 from tests.waiting import until
 

@@ -10,7 +10,8 @@ import psutil
 import pytest
 
 from tests import peek
-from tests.gunicorn_server import Gunicorn, free_port
+from tests.free_ports import free_port
+from tests.gunicorn_server import Gunicorn
 from tests.postgres_server import Postgres
 from tests.redis_server import redis_server
 from tests.waiting import until

@@ -4,31 +4,18 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import pytest
 
-from otelmon import faults
 from otelmon.checks.results import Result, Results
 from tests.endpoints import get, ops, scrape, settings
 from tests.sources import ask
 
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
 DRAFT: Final = "application/health+json"
 AT: Final = 1_768_204_800.25
 TOKEN: Final = "a-token"
-
-
-@pytest.fixture(autouse=True)
-def _no_faults() -> Iterator[None]:
-    """Start and end without any."""
-    faults.forget()
-    yield
-    faults.forget()
 
 
 def checks(*found: dict[str, Any]) -> Results:

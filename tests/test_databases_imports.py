@@ -52,7 +52,6 @@ def test_what_fails_then_is_not_the_importers(library: str) -> None:
 
     assert a_library.value == 1
     assert faults.seen()["import_hook"].error == "ZeroDivisionError"
-    faults.forget()
 
 
 def test_what_is_not_installed_is_missing_as_ever(tmp_path: Path) -> None:

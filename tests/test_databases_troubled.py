@@ -37,7 +37,6 @@ def proxy(postgres: Postgres) -> Iterator[TcpProxy]:
 def seen() -> Iterator[Databases]:
     with Databases() as databases:
         yield databases
-    faults.forget()
 
 
 @pytest.fixture

@@ -19,13 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-@pytest.fixture(autouse=True)
-def _no_faults() -> Iterator[None]:
-    faults.forget()
-    yield
-    faults.forget()
-
-
 class PlannedError(Exception):
     """Reported on purpose."""
 

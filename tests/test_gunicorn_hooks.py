@@ -60,14 +60,6 @@ otelmon.gunicorn.install(globals(), settings)
 """
 
 
-@pytest.fixture(autouse=True)
-def no_faults() -> Iterator[None]:
-    """Begin and end with a clean record of failures."""
-    faults.forget()
-    yield
-    faults.forget()
-
-
 def theirs(server: list[str]) -> None:
     """Be a hook of the user's."""
     server.append("theirs")

@@ -44,7 +44,6 @@ def _peer() -> Iterator[Peer]:
 
 @pytest.fixture(name="metered")
 def _metered() -> Iterator[Metered]:
-    faults.forget()
     metered = Metered()
     with observe_http_client(hosts={HERE}, meter=metered.meter):
         yield metered

@@ -50,7 +50,6 @@ def _peer() -> Iterator[Peer]:
 
 @pytest.fixture(name="metered")
 def _metered() -> Iterator[Metered]:
-    faults.forget()
     metered = Metered()
     with observe_http_client(hosts={HERE}, meter=metered.meter):
         yield metered
@@ -188,7 +187,6 @@ def test_a_failure_inside_harms_no_request(
     ask: Ask, peer: Peer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """If recording fails, answers and exceptions are as ever; it is logged once and counted."""
-    faults.forget()
     with observe_http_client(hosts=(), meter=BrokenMeter()):  # type: ignore[arg-type]
         assert ask("GET", peer.url("/status/418")) == 418
         with pytest.raises((OSError, httpx.ConnectError, urllib3.exceptions.HTTPError)):
@@ -196,7 +194,6 @@ def test_a_failure_inside_harms_no_request(
 
     assert {kind: fault.times for kind, fault in faults.seen().items()} == {"http_client": 2}
     assert [record.name for record in caplog.records if record.name == "otelmon"] == ["otelmon"]
-    faults.forget()
 
 
 def _no_retry(ask: object) -> dict[str, object]:
@@ -207,7 +204,6 @@ def test_a_library_that_is_other_than_known_is_reported(
     peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A version without the method is a fault; the other libraries are measured."""
-    faults.forget()
     metered = Metered()
     monkeypatch.delattr(httpcore.AsyncConnectionPool, "handle_async_request")
     with observe_http_client(hosts={HERE}, meter=metered.meter):
@@ -218,7 +214,6 @@ def test_a_library_that_is_other_than_known_is_reported(
     assert [(kind, fault.error) for kind, fault in faults.seen().items()] == [
         ("http_client_hook", "KeyError")
     ]
-    faults.forget()
 
 
 def test_the_methods_are_those_of_the_server_side() -> None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.gunicorn_server import ROOT, Gunicorn, ask, free_port
+from tests.free_ports import free_port
+from tests.gunicorn_server import ROOT, Gunicorn, ask
 from tests.inventory import Inventory
 from tests.program import Program
 from tests.waiting import until

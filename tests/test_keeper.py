@@ -351,14 +351,12 @@ def test_without_space_for_the_past_the_board_goes_on(monkeypatch: pytest.Monkey
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(alone.segment, "take_space", take_space)
-    faults.forget()
     alone.publish()
     alone.publish()
 
     assert faults.seen()["history"].times == 2
     assert board.newest(alone.segment) == 2
     assert Past(alone.segment, 2).points == []
-    faults.forget()
 
 
 def test_the_keeper_keeps_to_its_rhythm() -> None:

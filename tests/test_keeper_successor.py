@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from tests import peek
-from tests.gunicorn_server import Gunicorn, free_port
+from tests.free_ports import free_port
+from tests.gunicorn_server import Gunicorn
 from tests.waiting import until
 
 

@@ -21,7 +21,6 @@ from tests.recorder import Recorder, figures, requests, this_instance
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from otelmon.ledger.identity import Identity
@@ -57,13 +56,6 @@ class _Follower(Recorder):
         """Return how often the ledger failed here."""
         found = faults.seen().get("ledger")
         return found.times if found else 0
-
-
-@pytest.fixture(autouse=True)
-def _no_faults() -> Iterator[None]:
-    faults.forget()
-    yield
-    faults.forget()
 
 
 def _worker(place: Path, name: str = "one", *, server: Process | None = None) -> Child[_Follower]:

@@ -36,9 +36,7 @@ LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 @pytest.fixture(name="metered")
 def _metered() -> Iterator[Metered]:
-    faults.forget()
     yield Metered()
-    faults.forget()
     assert [one for one in logging.root.handlers if isinstance(one, LogMetrics)] == []
 
 
@@ -339,7 +337,6 @@ class Counters:
 
 def test_a_failure_inside_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     """If counting fails, that is logged once by a logger that is counted itself, and ends there."""
-    faults.forget()
     with observe_log(meter=Counters(_raise).meter):
         for _ in range(3):
             logging.getLogger("otelmon.tests").warning("x")
@@ -347,7 +344,6 @@ def test_a_failure_inside_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     said = sorted(record.name for record in caplog.records)
     assert said == ["otelmon", "otelmon.tests", "otelmon.tests", "otelmon.tests"]
     assert faults.seen()["log_metrics"].times == 4
-    faults.forget()
 
 
 def test_counting_that_logs_comes_to_an_end(shop: logging.Logger) -> None:

@@ -6,19 +6,16 @@ import http.client
 import logging
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from otelmon import faults
 from otelmon.port import Port
-from tests.gunicorn_server import ask, free_port
+from tests.free_ports import free_port
+from tests.gunicorn_server import ask
 from tests.ports import App, Clock, given_back, held, kept_alive, listening, new, serving
 from tests.waiting import until
-
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 @pytest.fixture
@@ -27,14 +24,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr("otelmon.port.time", clock)
     return clock
-
-
-@pytest.fixture(autouse=True)
-def no_faults() -> Iterator[None]:
-    """Begin and end with a clean record of failures."""
-    faults.forget()
-    yield
-    faults.forget()
 
 
 def test_port_0_serves_on_a_free_port_and_says_which() -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from otelmon import faults
 from otelmon.ledger.locks import Lease
-from tests.gunicorn_server import ask, free_port
+from tests.free_ports import free_port
+from tests.gunicorn_server import ask
 from tests.ports import Clock, kept_alive, listening, new, serving
 from tests.waiting import until
 
@@ -29,14 +30,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr("otelmon.port.time", clock)
     return clock
-
-
-@pytest.fixture(autouse=True)
-def no_faults() -> Iterator[None]:
-    """Begin and end with a clean record of failures."""
-    faults.forget()
-    yield
-    faults.forget()
 
 
 def test_one_holder_of_the_lease_serves_and_the_next_takes_over(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from tests.gunicorn_server import Gunicorn, ask, free_port
+from tests.free_ports import free_port
+from tests.gunicorn_server import Gunicorn, ask
 from tests.waiting import until
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,18 +13,6 @@ from otelmon.metrics.names import family_name
 from otelmon.metrics.prometheus import Renderer
 from tests.prometheus_text import ORDERS, QUEUED, WAIT, both, families, text, value
 from tests.sources import Counts
-
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture(autouse=True)
-def _no_faults() -> Iterator[None]:
-    """Start and end without any."""
-    faults.forget()
-    yield
-    faults.forget()
 
 
 class TestOtherInstruments:

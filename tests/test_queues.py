@@ -27,7 +27,7 @@ from tests.waiting import until
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 
 DEPTH: Final = "otelmon.queue.depth"
@@ -39,10 +39,8 @@ NAME: Final = "otelmon.queue.name"
 
 
 @pytest.fixture(name="metered")
-def _metered() -> Iterator[Metered]:
-    faults.forget()
-    yield Metered()
-    faults.forget()
+def _metered() -> Metered:
+    return Metered()
 
 
 class Line:
@@ -406,7 +404,6 @@ class BrokenMeter:
 
 def test_a_failure_inside_harms_no_task() -> None:
     """If recording fails, results and exceptions are as ever, and it is counted."""
-    faults.forget()
     with (
         ThreadPoolExecutor(1) as pool,
         observe_queue(pool, "p", meter=BrokenMeter()),  # type: ignore[arg-type]
@@ -415,7 +412,6 @@ def test_a_failure_inside_harms_no_task() -> None:
         assert isinstance(pool.submit(_fail).exception(20), PlannedError)
 
     assert {kind: fault.times for kind, fault in faults.seen().items()} == {"executor_task": 4}
-    faults.forget()
 
 
 def test_a_forked_child_has_its_own_figures(metered: Metered) -> None:

@@ -39,12 +39,10 @@ LOGIN = Policy("login", "5/minute", paths=("/login",), methods=("POST",))
 
 @pytest.fixture(autouse=True)
 def _fresh() -> Iterator[None]:
-    faults.forget()
     yield
     MEMORY.forget()
     while made:
         made.pop().close()
-    faults.forget()
 
 
 @pytest.fixture(name="figures")

@@ -19,20 +19,10 @@ from tests.evidences import LIMITED, SECOND, SYNC, evidence, points, pool, rule
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from otelmon.recommendations.evidence import Evidence
 
 
 PAGE: Final = Path(__file__).parent.parent / "docs" / "recommendations.md"
-
-
-@pytest.fixture(autouse=True)
-def _no_faults() -> Iterator[None]:
-    """Start and end without any."""
-    faults.forget()
-    yield
-    faults.forget()
 
 
 def test_what_is_far_past_the_alert_is_critical() -> None:

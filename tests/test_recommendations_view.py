@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import pytest
-
-from otelmon import faults
 from otelmon.ledger.segment import Segment
 from otelmon.recommendations import advice
 from otelmon.recommendations.advice import Advice
@@ -19,19 +16,7 @@ from tests.evidences import pool
 from tests.sources import SECOND, Counts, published
 
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
 PATH = "/api/metrics/recommendations"
-
-
-@pytest.fixture(autouse=True)
-def _no_faults() -> Iterator[None]:
-    """Start and end without any."""
-    faults.forget()
-    yield
-    faults.forget()
 
 
 def advised(**given: Any) -> Advice:  # noqa: ANN401 - fields of Evidence

@@ -16,7 +16,7 @@ from otelmon.caches.guarded import BreakerOpenError
 from otelmon.instruments.redis_commands import DURATION, ERROR, OPERATION
 from otelmon.metrics import caches
 from tests.counting import Counting, counting
-from tests.gunicorn_server import free_port
+from tests.free_ports import free_port
 from tests.redis_server import RedisServer
 from tests.tcp_proxy import TcpProxy
 from tests.waiting import until

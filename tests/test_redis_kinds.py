@@ -18,7 +18,8 @@ from otelmon.instruments.lookups import OPERATIONS, RESULT
 from otelmon.instruments.redis_commands import DURATION, OPERATION
 from otelmon.metrics import caches
 from tests.counting import Counting, counting
-from tests.gunicorn_server import ROOT, free_port
+from tests.free_ports import free_port
+from tests.gunicorn_server import ROOT
 from tests.redis_server import RedisServer
 from tests.waiting import until
 

@@ -27,13 +27,6 @@ if TYPE_CHECKING:
     from otelmon.middleware.cells import CellCache
 
 
-@pytest.fixture(autouse=True)
-def _no_faults() -> Iterable[None]:
-    faults.forget()
-    yield
-    faults.forget()
-
-
 def routed(request: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """Answer on a route and with a status that the environ names, or fail as it says."""
     set_route(request, request["test.route"])

@@ -16,18 +16,11 @@ from tests.wsgi_driver import Measured, environ, serve
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from otelmon.ledger.instrument import Attributes, Instrument, Series
 
 OK = answering(lambda: [b"ok"])
-
-
-@pytest.fixture(autouse=True)
-def _no_faults() -> Iterable[None]:
-    faults.forget()
-    yield
-    faults.forget()
 
 
 class PlannedError(Exception):

@@ -7,8 +7,6 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-import pytest
-
 from otelmon import faults, set_route
 from otelmon.ledger.ledger import Ledger
 from otelmon.ledger.requests import RESPONSE_SIZE
@@ -26,13 +24,6 @@ if TYPE_CHECKING:
     from otelmon.ledger.pen import Pen
 
 OK = answering(lambda: [b"ok"])
-
-
-@pytest.fixture(autouse=True)
-def _no_faults() -> Iterable[None]:
-    faults.forget()
-    yield
-    faults.forget()
 
 
 def test_a_request_through_two_monitors_of_a_ledger_is_counted_once() -> None:

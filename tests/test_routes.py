@@ -66,7 +66,6 @@ class Shop:
 def _shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
     (tmp_path / "static").mkdir()
     (tmp_path / "static" / "style.css").write_text("a{}")
-    faults.forget()
     shop = Shop(
         create_app(static=tmp_path / "static", file=str(tmp_path / "static" / "style.css")),
         request.param,

@@ -26,7 +26,7 @@ from tests.wsgi_driver import Measured, environ, rows, serve
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -38,14 +38,6 @@ MODULES: Final = (
     "werkzeug.routing",
 )
 """Where their applications' classes are"""
-
-
-@pytest.fixture(autouse=True)
-def _nothing_has_failed() -> Iterator[None]:
-    faults.forget()
-    yield
-    faults.forget()
-
 
 # -- what wraps ------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from tests.wsgi_driver import Measured, Row, Seen, environ
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from _typeshed.wsgi import WSGIApplication
 
@@ -29,13 +29,6 @@ if TYPE_CHECKING:
 FRAMEWORKS: Final = ["bottle", "django", "falcon", "pyramid", "werkzeug"]
 # Whose exceptions leave the application; the others answer them by 500.
 RAISING: Final = ["pyramid", "werkzeug"]
-
-
-@pytest.fixture(autouse=True)
-def _nothing_has_failed() -> Iterator[None]:
-    faults.forget()
-    yield
-    faults.forget()
 
 
 @pytest.fixture(name="measured", params=FRAMEWORKS)
@@ -138,8 +131,9 @@ def test_django_s_exceptions_can_leave_it() -> None:
 
 def test_django_s_settings_are_not_touched() -> None:
     """MIDDLEWARE is what it was, and each handler is wrapped for itself."""
+    plain = create_app("django")
     before = list(settings.MIDDLEWARE)
-    plain, measured = create_app("django"), Measured(create_app("django"))
+    measured = Measured(create_app("django"))
 
     ask(measured, "/u/1")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import bottle
 import pytest
@@ -16,18 +16,7 @@ from tests.routed import ANSWERS, NONE, a_path, create_app, routes
 from tests.wsgi_driver import environ, serve
 
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
 FRAMEWORKS: Final = sorted(ANSWERS)
-
-
-@pytest.fixture(autouse=True)
-def _nothing_has_failed() -> Iterator[None]:
-    faults.forget()
-    yield
-    faults.forget()
 
 
 def test_mounted_applications_have_their_prefix() -> None:

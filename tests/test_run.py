@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests import peek
-from tests.gunicorn_server import free_port
+from tests.free_ports import free_port
 from tests.otelmon_run import Run
 from tests.waiting import until
 

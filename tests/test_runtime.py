@@ -24,7 +24,7 @@ from tests.sources import Counts
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -32,14 +32,6 @@ TICKS = os.sysconf("SC_CLK_TCK")
 # A name may hold blanks and brackets; 100 s after boot, 7 threads.
 STAT = f"4711 (a (b) c) S 1 1 1 0 -1 0 0 0 0 0 50 25 0 0 20 0 7 0 {100 * TICKS} 1 1 0\n"
 ROLLUP = "00-01 ---p 00000000 00:00 0 [rollup]\nRss: 99 kB\nPss:   64 kB\nPss_Dirty: 1 kB\n"
-
-
-@pytest.fixture(autouse=True)
-def _no_faults() -> Iterator[None]:
-    """Start and end without any."""
-    faults.forget()
-    yield
-    faults.forget()
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from otelmon.serving import capacity_of, gunicorn_worker
-from tests.gunicorn_server import ROOT, Gunicorn, free_port
+from tests.free_ports import free_port
+from tests.gunicorn_server import ROOT, Gunicorn
 from tests.inventory import Inventory
 from tests.waiting import until
 

@@ -391,7 +391,6 @@ def test_redis_that_refuses_leaves_no_session_and_says_so(
     server: RedisServer, metered: Metered, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Nothing is kept, nothing is overwritten, no cookie is taken away; destroy() tells that it failed."""
-    faults.forget()
     good = Site(server.url)
     cookie = given_cookie(do(good, lambda session: session.update(a=1)))
     broken = Site("redis://127.0.0.1:1/0")
@@ -412,7 +411,6 @@ def test_redis_that_refuses_leaves_no_session_and_says_so(
     assert metered.by(ERRORS, "error.type") == {("ConnectionError",): 3}
     assert faults.seen()["sessions"].times == 3
     assert sum("sessions failed" in record.message for record in caplog.records) == 1
-    faults.forget()
 
 
 def test_what_cannot_be_used_is_said_when_the_application_is_wrapped(server: RedisServer) -> None:

@@ -16,7 +16,8 @@ import pytest
 from gunicorn.ctl.client import ControlClient
 
 from tests import peek, ports
-from tests.gunicorn_server import Gunicorn, ask, free_port
+from tests.free_ports import free_port
+from tests.gunicorn_server import Gunicorn, ask
 from tests.waiting import until
 
 

@@ -44,7 +44,6 @@ def other(request: WSGIEnvironment, start_response: StartResponse) -> Iterable[b
 @pytest.fixture
 def observe(tmp_path: Path) -> Iterator[Observe]:
     """Return `monitor` with settings of the test's own; all monitors are closed at the end."""
-    faults.forget()
     made: list[Monitor] = []
 
     def observed(app: WSGIApplication, **settings: Any) -> Monitor:  # noqa: ANN401 - Settings judges
@@ -290,7 +289,6 @@ def test_a_directory_that_cannot_be_used_is_one_line_in_the_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Where OTELMON_DIR is a file the process counts for itself, and says so."""
-    faults.forget()
     (tmp_path / "file").touch()
     app = monitor(hello, Settings(ledger_dir=str(tmp_path / "file"), instance="by-name"))
     try:

@@ -6,7 +6,7 @@ import json
 import re
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import pytest
 
@@ -15,10 +15,6 @@ from otelmon.errors import LedgerError
 from otelmon.ledger.instrument import Instrument
 from tests.endpoints import MOUNTED, get, ops, settings
 from tests.sources import HOST, SECOND, Counts, ask, published
-
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 Json = Any
@@ -61,14 +57,6 @@ SEED: Final[dict[str, dict[str, Any]]] = {
     },
     "/api/metrics/recommendations": {"recommendations": [], "timestamp": 1705094400},
 }
-
-
-@pytest.fixture(autouse=True)
-def _no_faults() -> Iterator[None]:
-    """Start and end without any."""
-    faults.forget()
-    yield
-    faults.forget()
 
 
 class TestShapes:

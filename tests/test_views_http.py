@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import pytest
 
@@ -17,19 +17,7 @@ from tests.endpoints import MOUNTED, bare, get, ops, settings, source, theirs
 from tests.sources import Counts, ask, worker
 
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
 ASKING: Final = [path for path in MOUNTED if path not in ("/livez", "/api/metrics/recommendations")]
-
-
-@pytest.fixture(autouse=True)
-def _no_faults() -> Iterator[None]:
-    """Start and end without any."""
-    faults.forget()
-    yield
-    faults.forget()
 
 
 class TestHttp:

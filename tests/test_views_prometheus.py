@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
@@ -14,18 +14,6 @@ from otelmon.views.prometheus import PrometheusPage
 from tests.endpoints import get, ops, scrape, settings, source
 from tests.forks import forked
 from tests.sources import published
-
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture(autouse=True)
-def _no_faults() -> Iterator[None]:
-    """Start and end without any."""
-    faults.forget()
-    yield
-    faults.forget()
 
 
 TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"

@@ -54,17 +54,11 @@ otelmon.add_rule(
 )
 otelmon.add_rule(otelmon.Rule(id="failing", value=fail, warning=1))
 otelmon.add_rule(otelmon.Rule(id="hanging", value=hang, warning=1))
-otelmon.add_rule(
-    otelmon.Rule(
-        id="orders",
-        metric="shop.orders",
-        aggregation="rate",
-        where={"kind": "book"},
-        warning=0.5,
-        for_seconds=0.0,
-        unit="/s",
-    )
+sold = partial(
+    otelmon.Rule, metric="shop.orders", aggregation="rate", warning=0.5, for_seconds=0.0, unit="/s"
 )
+otelmon.add_rule(sold(id="orders", where={"kind": "book"}))
+otelmon.add_rule(sold(id="all_orders"))
 orders = otelmon.meter_provider().get_meter("shop").create_counter("shop.orders")
 
 

@@ -1,0 +1,19 @@
+"""What a process of the application's remembers, forgotten: each test begins as a new one would."""
+
+from __future__ import annotations
+
+from otelmon import announcement, faults
+from otelmon.alerts import registry
+from otelmon.checks.registry import REGISTRY
+from otelmon.hardening.limit_memory import MEMORY
+from otelmon.settings import owned
+
+
+def begin_anew() -> None:
+    """Have nothing failed, counted, registered or noted yet, whichever tests ran here before."""
+    faults.forget()
+    MEMORY.forget()
+    registry.forget()
+    REGISTRY.checks = {}
+    announcement._notes.clear()
+    owned._used.clear()
