@@ -224,7 +224,7 @@ def test_a_rule_goes_by_the_applications_own_metric(server: Gunicorn) -> None:
 def test_a_keeper_that_is_killed_takes_no_alert_with_it(tmp_path: Path) -> None:
     """Killed while alerts fire and wait: no second word, and those that wait do not begin anew."""
     # So long an interval that a busy machine's pause between two keepers is none that breaks a wait.
-    more = {"MONITORING_INTERVAL": "3"}
+    more = {"MONITORING_INTERVAL": "2"}
     with (
         receiving() as receiver,
         Gunicorn(tmp_path, app=APP, env=env(tmp_path, receiver, **more)) as server,
@@ -232,7 +232,8 @@ def test_a_keeper_that_is_killed_takes_no_alert_with_it(tmp_path: Path) -> None:
         server.wait_for_workers()
         assert until(lambda: stands(server, "level") == "ok", 60), server.log
         set_level(server, 11)
-        assert until(lambda: len(receiver.taken) == 1, 60), server.log
+        # Noted too: a keeper that dies before it has noted what it told leaves that to the next.
+        assert until(lambda: delivered(server) == 1, 60), server.log
         (waits, fires), keepers = on_board(server, "slow_to_fire", "level"), set[int]()
         assert (waits.state, fires.state) == ("pending", "firing")
         for _ in range(3):
@@ -243,16 +244,22 @@ def test_a_keeper_that_is_killed_takes_no_alert_with_it(tmp_path: Path) -> None:
             assert until(lambda: peek.duty(server) - keepers, 30)
             # What the next one has judged too.
             assert until(lambda said=said: peek.board_of(server).number > said + 1, 30)  # type: ignore[misc]
-        assert until(lambda: stands(server, "slow_to_fire") == "firing warning", 60), server.log
-        fired, still = on_board(server, "slow_to_fire", "level")
+        still_waits, still_fires = on_board(server, "slow_to_fire", "level")
+        set_level(server, 0)
+        assert until(lambda: len(receiver.taken) > 1, 30)
 
         assert len(keepers) == 3
-        assert fired.warning_since == waits.warning_since
-        assert (still.started, still.transitions) == (fires.started, fires.transitions)
-        assert fired.transitions == 1
-        assert until(lambda: len(receiver.taken) == 2, 30)
-        assert [name for name, _, _ in receiver.news] == ["Level", "SlowToFire"]
+        assert (still_waits.state, still_fires.state) == ("pending", "firing")
+        assert still_waits.warning_since == waits.warning_since
+        assert still_fires.started == fires.started
+        assert of_level(receiver) == [("warning", "firing"), ("warning", "resolved")]
         assert server.log.count("Alert Level raised") == 1
+
+
+def delivered(server: Gunicorn) -> int:
+    """Return how many notifications the keeper knows to have been taken."""
+    number: int = peek.board_of(server).published.channels["webhook"]["delivered"]
+    return number
 
 
 def test_a_reload_with_other_thresholds_is_judged_by_them(tmp_path: Path) -> None:

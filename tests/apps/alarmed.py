@@ -50,7 +50,7 @@ otelmon.add_rule(
 )
 otelmon.add_rule(at_once(id="other", value=other, warning=10))
 otelmon.add_rule(
-    otelmon.Rule(id="slow_to_fire", value=level, warning=10, window_seconds=0.0, for_seconds=6.0)
+    otelmon.Rule(id="slow_to_fire", value=level, warning=10, window_seconds=0.0, for_seconds=600.0)
 )
 otelmon.add_rule(otelmon.Rule(id="failing", value=fail, warning=1))
 otelmon.add_rule(otelmon.Rule(id="hanging", value=hang, warning=1))
