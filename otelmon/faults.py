@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import time
 from _thread import RLock
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 
 log = logging.getLogger("otelmon")
@@ -23,6 +24,9 @@ class Fault(NamedTuple):
     error: str  # class name only: messages may hold addresses and secrets
     at: float  # Unix seconds
 
+
+_SAID_CHARACTERS: Final = 200
+_CREDENTIALS: Final = {re.compile(r"\S*@"): "...@", re.compile(r"\?\S+"): "?..."}
 
 _faults: dict[str, Fault] = {}
 # Re-entrant: a GC callback may report while a report is being written.
@@ -43,6 +47,17 @@ def report(kind: str, error: BaseException) -> None:
             error,
             exc_info=error,
         )
+
+
+def said(message: str) -> str:
+    """Return a message's first line for the log, without what may be credentials in an address.
+
+    All up to the last `@` of a word goes: a password may hold any character, a slash and an `@` too.
+    """
+    line = message.strip().partition("\n")[0]
+    for pattern, instead in _CREDENTIALS.items():
+        line = pattern.sub(instead, line)
+    return line if len(line) <= _SAID_CHARACTERS else f"{line[:_SAID_CHARACTERS]}..."
 
 
 def seen() -> dict[str, Fault]:

@@ -236,7 +236,7 @@ def test_a_change_is_logged_once(asked: Asked, caplog: pytest.LogCaptureFixture)
     asked.becomes("db", "up")
 
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
-        ("ERROR", "The health check db is down (ConnectionError): no way to http://...@db/"),
+        ("ERROR", "The health check db is down (ConnectionError): no way to ...@db/"),
         ("INFO", "The health check db is up again."),
     ]
 

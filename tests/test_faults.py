@@ -98,6 +98,22 @@ def test_only_the_last_error_s_class_and_time_are_kept() -> None:
     assert "1234" not in repr(faults.seen())
 
 
+@pytest.mark.parametrize(
+    ("message", "left"),
+    [
+        ("no way to db:5432", "no way to db:5432"),
+        ("'http://me:hush@h/p' is down", "...@h/p' is down"),
+        ("http://me:hu@sh/?@h:1/p", "...@h:1/p"),
+        ("url: /p?key=hush (refused)", "url: /p?... (refused)"),
+        ("Is it there?\nhush", "Is it there?"),
+        ("a " * 200, "a " * 100 + "..."),
+    ],
+)
+def test_credentials_in_a_message_are_left_out(message: str, left: str) -> None:
+    """And all lines but the first, and what is too long for one."""
+    assert faults.said(message) == left
+
+
 def test_what_was_seen_is_a_copy() -> None:
     """Whoever asks gets a state of its own."""
     faults.seen()["kind"] = faults.Fault(1, "Error", 0.0)

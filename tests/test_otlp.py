@@ -183,6 +183,28 @@ def test_a_collector_that_hangs_holds_up_nothing(tmp_path: Path) -> None:
         assert "SIGKILL" not in server.log
 
 
+@pytest.mark.parametrize("protocol", COLLECTORS)
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://me:hush@127.0.0.1:1/p?key=hush",
+        "http://me:hush@127.0.0.1:99999/",
+        "ftp://:hush@x",
+    ],
+)
+def test_no_credentials_of_an_address_are_in_the_log(
+    address: str, protocol: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Exporters name the address in what they say of a failure: what is secret of it is left out."""
+    settings = Settings.from_env(environment(address, protocol))
+    push = Push(settings, lambda: MetricsData([]))
+    push._push(0.5)
+
+    (line,) = (each.message for each in caplog.records if each.name == "otelmon")
+    assert "could not be pushed" in line
+    assert "hush" not in caplog.text + str(push.shown())
+
+
 def test_a_collector_that_trickles_holds_up_no_end(caplog: pytest.LogCaptureFixture) -> None:
     """An answer that never stands still, and never ends, is left to itself when a process ends."""
     asked, over = threading.Event(), threading.Event()

@@ -7,10 +7,9 @@ behind: it is not asked again before it comes back.
 from __future__ import annotations
 
 import logging
-import re
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from otelmon import faults, threads
 from otelmon.checks import results
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger("otelmon")
-
-_CREDENTIALS: Final = re.compile(r"//[^/\s@]*@")
-_SHOWN_CHARACTERS: Final = 200
 
 
 class CheckFailedError(Exception):
@@ -170,12 +166,6 @@ def _tell(
             log.info("The health check %s is up again.", check.name)
         return
     raised = None if outcome is None else outcome.error
-    why = f": {_said(raised)}" if raised is not None and error != TIMEOUT else ""
+    why = f": {faults.said(str(raised))}" if raised is not None and error != TIMEOUT else ""
     level = logging.ERROR if check.critical else logging.WARNING
     log.log(level, "The health check %s is down (%s)%s", check.name, error, why)
-
-
-def _said(error: BaseException) -> str:
-    """Return an error's first line for the log, without what may be a user and password."""
-    line = str(error).strip().partition("\n")[0]
-    return _CREDENTIALS.sub("//...@", line)[:_SHOWN_CHARACTERS]

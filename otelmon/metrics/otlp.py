@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context
 
-from otelmon import threads
+from otelmon import faults, threads
 from otelmon.errors import OtelmonError
 from otelmon.metrics.figures import iso
 from otelmon.settings import Settings
@@ -164,7 +164,7 @@ class Push:
             log.warning(
                 "Metrics could not be pushed over OTLP (%s). The next push carries all of it; "
                 "further failures are only counted, see /health.",
-                error,
+                faults.said(str(error)),
             )
 
 
