@@ -83,17 +83,17 @@ class System:
         self._records: dict[str, Record] = {}
         self._statements = Statements(self._record, quotes_texts=name in _QUOTE_TEXTS)
 
-    def book(self, sql: object, took: int) -> None:
-        """Book a query of *took* ns; whatever fails here is ours."""
+    def book(self, sql: object, took: float) -> None:
+        """Book a query of *took* seconds; whatever fails here is ours."""
         try:
             statement = self._statements[sql]
-            statement.record(took / 1e9)
+            statement.record(took)
             QUERIES.add(took, statement)
         except Exception as fault:  # noqa: BLE001 - the query is done; only the figure is lost
             faults.report("database_query", fault)
 
-    def fail(self, sql: object, took: int, error: BaseException) -> None:
-        """Book a query that raised *error* after *took* ns."""
+    def fail(self, sql: object, took: float, error: BaseException) -> None:
+        """Book a query that raised *error* after *took* seconds."""
         try:
             statement = self._statements[sql]
             attributes = {
@@ -101,7 +101,7 @@ class System:
                 OPERATION: statement.operation,
                 ERROR: self._of.errors(type(error).__qualname__),
             }
-            self._of.duration.record(took / 1e9, attributes)
+            self._of.duration.record(took, attributes)
             QUERIES.add(took, statement)
         except Exception as fault:  # noqa: BLE001 - as above
             faults.report("database_query", fault)

@@ -36,7 +36,7 @@ _MOST_ROUTES: Final = 5000
 class Tally:
     """What was asked for since a request began."""
 
-    __slots__ = ("nanoseconds", "queries", "repeats")
+    __slots__ = ("beyond", "repeats", "seconds")
 
     def __init__(self) -> None:
         """Have counted nothing."""
@@ -44,8 +44,14 @@ class Tally:
 
     def clear(self) -> None:
         """Begin anew."""
-        self.queries = self.nanoseconds = 0
+        self.seconds = 0.0
         self.repeats: dict[Statement, int] = {}
+        self.beyond = 0
+        """Queries of statements that are not told apart any more"""
+
+    def queries(self) -> int:
+        """Return how many there were."""
+        return sum(self.repeats.values()) + self.beyond
 
 
 _current: Final[ContextVar[Tally | None]] = ContextVar("otelmon_queries", default=None)
@@ -101,24 +107,25 @@ class RequestQueries:
         tally = _current.get()
         if tally is None:
             _current.set(Tally())
-        elif tally.queries:
+        elif tally.repeats:
             tally.clear()
 
-    def add(self, took: int, statement: Statement) -> None:
-        """Count a query of *took* ns in this context."""
+    def add(self, took: float, statement: Statement) -> None:
+        """Count a query of *took* seconds in this context."""
         tally = _current.get()
         if tally is None or not self.on:
             tally = Tally()
             _current.set(tally)
             self.on = self._wanted
-        tally.queries += 1
-        tally.nanoseconds += took
+        tally.seconds += took
         repeats = tally.repeats
         if statement in repeats:
             repeats[statement] += 1
         elif len(repeats) < _MOST_TOLD_APART:
             # What runs outside of all requests never begins anew.
             repeats[statement] = 1
+        else:
+            tally.beyond += 1
 
     def end(self, route: Route) -> None:
         """Book what the request in this context has asked for, by its method and *route*."""
@@ -133,11 +140,11 @@ class RequestQueries:
         return self._routes.setdefault(route, dict(route))
 
     def _book(self, tally: Tally | None, route: Mapping[str, Any]) -> None:
-        if tally is None or not tally.queries:
+        if tally is None or not tally.repeats:
             self._queries.record(0, route)
             return
-        self._queries.record(tally.queries, route)
-        self._time.record(tally.nanoseconds / 1e9, route)
+        self._queries.record(tally.queries(), route)
+        self._time.record(tally.seconds, route)
         statement = max(tally.repeats, key=tally.repeats.__getitem__)
         times = tally.repeats[statement]
         self._repeats.record(times, route)
