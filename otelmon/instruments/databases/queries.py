@@ -6,19 +6,19 @@ https://opentelemetry.io/docs/specs/semconv/db/database-metrics/#metric-dbclient
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from otelmon import faults
 from otelmon.instruments.databases.statements import Statements
 from otelmon.instruments.databases.tally import QUERIES
+from otelmon.instruments.lookups import recorder
 from otelmon.instruments.observing import Few
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from opentelemetry.metrics import Histogram, Meter
+    from opentelemetry.metrics import Meter
 
     Record = Callable[[float], object]
 
@@ -36,19 +36,6 @@ _SYSTEMS: Final = {
     "microsoft": "microsoft.sql_server",
 }
 _QUOTE_TEXTS: Final = frozenset(("mysql", "mariadb"))
-
-
-def bound(histogram: Histogram, attributes: Mapping[str, str]) -> Record:
-    """Return what records to *histogram* under *attributes*; on our own meter it is quicker so."""
-    bind: Any = getattr(histogram, "bind", None)
-    if bind is not None:
-        record: Record = bind(attributes).record
-        return record
-    return partial(_record, histogram, attributes)
-
-
-def _record(histogram: Histogram, attributes: Mapping[str, str], amount: float) -> None:
-    histogram.record(amount, attributes)
 
 
 class Queries:
@@ -108,4 +95,4 @@ class System:
 
     def _record(self, operation: str) -> Record:
         attributes = {SYSTEM: self._name, OPERATION: operation}
-        return self._records.setdefault(operation, bound(self._of.duration, attributes))
+        return self._records.setdefault(operation, recorder(self._of.duration, attributes))
