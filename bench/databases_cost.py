@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from time import perf_counter
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,9 +17,19 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
-from sqlalchemy import Column, Integer, MetaData, String, Table, create_engine, insert, select
+from sqlalchemy import (
+    Column,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    event,
+    insert,
+    select,
+)
 
-from bench.interleaved import measure
+from bench.interleaved import cost, cpu, in_turn, measure
 from bench.tables import show
 from otelmon.instruments.databases import observing
 from otelmon.ledger.ledger import Ledger
@@ -26,7 +37,7 @@ from otelmon.metrics.api.provider import MeterProvider
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from opentelemetry.sdk.trace import ReadableSpan
     from sqlalchemy import Engine
@@ -37,6 +48,7 @@ if TYPE_CHECKING:
 CALLS: Final = 300
 ROUNDS: Final = 25
 BARE: Final = "not observed"
+LEAST: Final = "a listener that only reads the clock"
 OURS: Final = "otelmon"
 
 products = Table(
@@ -70,10 +82,38 @@ def engines(directory: Path) -> dict[str, Engine]:
         instrumentor._instrument(  # noqa: SLF001 - see above
             engine=found[name], tracer_provider=tracers, meter_provider=meters
         )
+    # Else it would have ours asked too, who listens to all engines.
+    bare: Any = found[BARE].dialect
+    bare._has_events = False  # noqa: SLF001 - SQLAlchemy has no other word for it
     with found[BARE].begin() as connection:
         products.create(connection)
         connection.execute(insert(products).values(name="Pencil"))
     return found
+
+
+def least(path: Path) -> dict[str, Cost]:
+    """Measure what none can be below that listens: before ours does, as all engines would ask it."""
+    found = {name: create_engine(f"sqlite:///{path}/least.db") for name in (BARE, LEAST)}
+
+    def executing(cursor: Any, statement: str, parameters: Any, context: Any) -> bool:  # noqa: ANN401 - SQLAlchemy's
+        began = perf_counter()
+        context.dialect.do_execute(cursor, statement, parameters, context)
+        return perf_counter() >= began
+
+    event.listen(found[LEAST], "do_execute", executing)
+    with found[BARE].begin() as connection:
+        products.create(connection)
+        connection.execute(insert(products).values(name="Pencil"))
+    connections = {name: engine.connect() for name, engine in found.items()}
+
+    def query(name: str) -> Callable[[], object]:
+        return lambda: connections[name].execute(one).all()
+
+    costs = measure({name: query(name) for name in found}, calls=CALLS, rounds=ROUNDS)
+    for name, engine in found.items():
+        connections[name].close()
+        engine.dispose()
+    return costs
 
 
 class Observed:
@@ -85,16 +125,16 @@ class Observed:
         self._ledger.serve_alone()
         self._provider = MeterProvider(self._ledger)
 
-    def many(self, name: str, call: Callable[[], object]) -> Callable[[], None]:
-        """Return what calls *call* so often; only our own case is observed by us."""
+    def many(self, name: str, call: Callable[[], object]) -> Callable[[], float]:
+        """Return what tells the cost of *call*, called often; only our own case is observed by us."""
 
-        def ran() -> None:
+        def ran() -> float:
             if name == OURS:
                 observing.observe_databases(self._provider, self._ledger)
             else:
                 observing.rest()
-            for _ in range(CALLS):
-                call()
+            call()
+            return cpu(call, calls=CALLS)
 
         return ran
 
@@ -107,9 +147,7 @@ def queries(found: dict[str, Engine], observed: Observed) -> dict[str, Cost]:
         connection = connections[name]
         return lambda: connection.execute(one).all()
 
-    costs = measure(
-        {name: observed.many(name, query(name)) for name in found}, calls=1, rounds=ROUNDS
-    )
+    costs = _costs({name: observed.many(name, query(name)) for name in found})
     for connection in connections.values():
         connection.close()
     return costs
@@ -125,8 +163,11 @@ def whole(found: dict[str, Engine], observed: Observed) -> dict[str, Cost]:
 
         return ran
 
-    cases = {name: observed.many(name, work(engine)) for name, engine in found.items()}
-    return measure(cases, calls=1, rounds=ROUNDS)
+    return _costs({name: observed.many(name, work(engine)) for name, engine in found.items()})
+
+
+def _costs(cases: Mapping[str, Callable[[], float]]) -> dict[str, Cost]:
+    return {name: cost(seen) for name, seen in in_turn(cases, rounds=ROUNDS).items()}
 
 
 def table(title: str, costs: dict[str, Cost]) -> None:
@@ -135,17 +176,13 @@ def table(title: str, costs: dict[str, Cost]) -> None:
     rows = [
         [
             name,
-            f"{_added(cost.least, 0)} / {_added(cost.median, 0)}",
-            f"{_added(cost.least, bare.least)} / {_added(cost.median, bare.median)}",
-            f"{cost.median / bare.median:.2f}",
+            f"{each.least / 1e3:.2f} / {each.median / 1e3:.2f}",
+            f"{(each.least - bare.least) / 1e3:.2f} / {(each.median - bare.median) / 1e3:.2f}",
+            f"{each.median / bare.median:.2f}",
         ]
-        for name, cost in costs.items()
+        for name, each in costs.items()
     ]
     show(title, ["case", "CPU us (min / median)", "added us", "ratio"], rows)
-
-
-def _added(cost: float, bare: float) -> str:
-    return f"{(cost - bare) / CALLS / 1e3:.2f}"
 
 
 class Nothing:
@@ -168,19 +205,18 @@ def alone(engine: Engine, observed: Observed) -> dict[str, Cost]:
     (listener,) = dialect.dispatch.do_execute
     sql = "SELECT products.name FROM products WHERE products.id = ?"
     observed.many(OURS, lambda: None)()
-    return measure(
+    return _costs(
         {
             BARE: observed.many(OURS, lambda: dialect.do_execute(None, sql, (), context)),
             OURS: observed.many(OURS, lambda: listener(None, sql, (), context)),
-        },
-        calls=20,
-        rounds=ROUNDS,
+        }
     )
 
 
 def main() -> None:
     """Print all tables."""
     with tempfile.TemporaryDirectory() as directory:
+        table("A query, before anything of ours is there", least(Path(directory)))
         found, observed = engines(Path(directory)), Observed()
         table("A query", queries(found, observed))
         table("Taking a connection, a query, and giving it back", whole(found, observed))

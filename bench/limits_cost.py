@@ -30,7 +30,7 @@ from otelmon.ledger.identity import Identity, Process, boot_id, network_namespac
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
     from limits.storage import Storage
 
 
@@ -47,6 +47,21 @@ def _app(_: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
 def _calling(app: Any) -> Callable[[], object]:  # noqa: ANN401 - any application
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "REMOTE_ADDR": "192.0.2.1"}
     return lambda: app(dict(environ), lambda *_: None)
+
+
+def _counting(hit: Callable[[], object]) -> WSGIApplication:
+    """Return the application behind the least that counts and shows: no client, figures or texts."""
+    ours = [("RateLimit-Policy", '"default";q=1;w=60'), ("RateLimit", '"default";r=1;t=60')]
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        hit()
+
+        def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:  # noqa: ANN401 - as WSGI has it
+            return start_response(status, headers + ours, *rest)
+
+        return _app(environ, start)
+
+    return app
 
 
 def _identity() -> Identity:
@@ -76,14 +91,19 @@ def _measured(socket: str, directory: str) -> dict[str, Cost]:
     assert stack._instance is not None  # noqa: SLF001 - nobody serves here
     stack._instance.ledger.serve_alone()  # noqa: SLF001 - as above
     redis = RedisStorage(f"redis+unix://{socket}")
+
+    def counted() -> object:
+        return memory.hit(ruling.quotas, "192.0.2.1", settings)
+
     return measure(
         {
-            "otelmon, shared memory": lambda: memory.hit(ruling.quotas, "192.0.2.1", settings),
+            "otelmon, shared memory": counted,
             "limits, memory of one process": _of_limits(MemoryStorage(), told=False),
             "limits, memory, with what is left": _of_limits(MemoryStorage(), told=True),
             "limits, Redis": _of_limits(redis, told=False),
             "limits, Redis, with what is left": _of_limits(redis, told=True),
             "an application that does nothing": _calling(_app),
+            "the same, counting, with headers that are ready": _calling(_counting(counted)),
             "the same behind RateLimit": _calling(
                 RateLimit(_app, limit=f"{_MANY}/minute", settings=settings)
             ),

@@ -293,6 +293,24 @@ def test_bounds_are_a_views_else_advised_else_those_of_the_unit(
     assert list(row.buckets) == [b - a for a, b in zip([0, *below], below, strict=False)]
 
 
+@pytest.mark.parametrize("bounds", [[0.5, 2, 3], [0.0], []])
+def test_a_bound_histogram_finds_the_buckets_of_its_histogram(
+    shop: Metered, bounds: list[float]
+) -> None:
+    """At, below and between the bounds, and where there are none, from the first record on."""
+    made = shop.meter.create_histogram("h", explicit_bucket_boundaries_advisory=bounds)
+    assert isinstance(made, Histogram)
+    bound = made.bind(A)
+    amounts = (0, 0.0, 5e-324, 0.5, 0.51, 1, 2, 2.0, 2.5, 3, 4, 10**6, LARGEST, -1, math.nan)
+    for amount in amounts:
+        made.record(amount)
+        bound.record(amount)
+    free, of_a = sorted(shop.rows("h"), key=lambda row: row.attributes)
+    assert of_a.attributes == (("a", "x"),)
+    assert of_a.buckets == free.buckets
+    assert sum(of_a.buckets) == len(amounts) - 2
+
+
 # -- the end -------------------------------------------------------------------------------------
 
 

@@ -271,6 +271,28 @@ def test_other_listeners_are_asked_as_ever(seen: Databases, tmp_path: Path) -> N
     shop.dispose()
 
 
+def test_other_listeners_are_asked_of_many_and_without_parameters_too(
+    seen: Databases, tmp_path: Path
+) -> None:
+    """The two rarer ways to execute are counted once each, and whoever listens is asked once."""
+    shop = engine(tmp_path)
+    asked: list[tuple[str, object]] = []
+    for name in ("do_executemany", "do_execute_no_params"):
+        event.listen(shop, name, lambda _, statement, *more: asked.append((statement, more[:-1])))
+    many = [{"a": 1}, {"a": 2}]
+    with shop.connect() as one:
+        one.execute(text("CREATE TABLE t (a)"))
+        one.execute(text("INSERT INTO t VALUES (:a)"), many)
+        bare = one.execution_options(no_parameters=True)
+        assert bare.exec_driver_sql("SELECT sum(a) FROM t WHERE a % 2 = 0").scalar() == 2
+    assert asked == [
+        ("INSERT INTO t VALUES (?)", ([(1,), (2,)],)),
+        ("SELECT sum(a) FROM t WHERE a % 2 = 0", ()),
+    ]
+    assert seen.operations() == {("CREATE", None): 1, ("INSERT", None): 1, ("SELECT", None): 1}
+    shop.dispose()
+
+
 def test_our_failures_are_nobody_elses(
     seen: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

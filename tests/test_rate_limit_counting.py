@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -341,6 +342,37 @@ def test_one_deadline_is_for_all_locks_of_a_request() -> None:
     with pytest.raises(TimeoutError):
         stripes.take([0, 1])
     assert time.monotonic() - began < 1.7 * seconds
+
+
+class _Refusing:
+    """Locks between processes that the kernel refuses as it is told."""
+
+    def __init__(self, *answers: bool | OSError) -> None:
+        self._answers = [*answers]
+
+    def take(self, _: int) -> bool:
+        """Answer as was given, and then always give it."""
+        answer = self._answers.pop(0) if self._answers else True
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    def give(self, _: int) -> None:
+        """Take it back."""
+
+
+def test_a_lock_that_could_not_be_had_is_free_for_the_next() -> None:
+    """What the kernel refuses, for now or for good, leaves no lock of this process behind."""
+    refusing: Any = _Refusing(
+        OSError(errno.ENOLCK, "no locks"), False, OSError(errno.ENOLCK, "none left")
+    )
+    stripes = Stripes(1, refusing, seconds=0.5)
+    with pytest.raises(OSError, match="no locks"):
+        stripes.take([0])
+    with pytest.raises(OSError, match="none left"):
+        stripes.take([0])
+    stripes.take([0])
+    stripes.give([0])
 
 
 def _fork_and_ask(worker: Worker) -> int:

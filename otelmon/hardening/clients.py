@@ -70,15 +70,11 @@ class Clients:
             entries = forwarded.split(",")
             if forwarded and len(entries) >= self._trusted:
                 seen = entries[-self._trusted]
-            return self._known(seen)
-        found = self._known(seen)
+        # A header can be long, and what is remembered is to be small.
+        found = self._remembered(seen) if len(seen) <= _LONGEST else UNKNOWN
         if self._trusted is None and found.is_near and _is_forwarded(environ):
             return UNKNOWN
         return found
-
-    def _known(self, text: str) -> Client:
-        # A header can be long, and what is remembered is to be small.
-        return self._remembered(text) if len(text) <= _LONGEST else UNKNOWN
 
     def _judged(self, text: str) -> Client:
         address = parsed(text)
@@ -96,7 +92,7 @@ def short(name: str) -> str:
 
 
 def _is_forwarded(environ: WSGIEnvironment) -> bool:
-    return any(environ.get(header) for header in _OF_PROXIES)
+    return any(map(environ.get, _OF_PROXIES))
 
 
 def parsed(text: str) -> Address | None:

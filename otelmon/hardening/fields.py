@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 
 if TYPE_CHECKING:
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from otelmon.hardening.policies import Quota
     from otelmon.ledger.sliding import Standing
 
+    Stand = tuple[Quota, Standing]
+    """How a client stands under one quota"""
+
 
 Headers = list[tuple[str, str]]
 
@@ -18,43 +21,54 @@ _OURS: Final = frozenset(("ratelimit", "ratelimit-policy"))
 _SECOND: Final = 1_000_000_000
 
 
-class Stand(NamedTuple):
-    """How a client stands under one quota."""
-
-    quota: Quota
-    standing: Standing
-
-    @property
-    def seconds(self) -> int:
-        """Return whole seconds, never earlier than what they stand for."""
-        return -(-self.standing.wait // _SECOND)
+def seconds(standing: Standing) -> int:
+    """Return how long a client is to wait in whole seconds, never too few."""
+    return -(-standing.wait // _SECOND)
 
 
 def fields(stands: Sequence[Stand], *, legacy: bool) -> Headers:
     """Return RateLimit-Policy and RateLimit, and the older X-RateLimit-* of the scarcest quota."""
-    policy = ", ".join([quota.shown for quota, _ in stands])
-    # Where something was refused only that: a client must not go by the seconds of another one.
-    shown = [stand for stand in stands if not stand.standing.admitted] or stands
-    state = ", ".join(
-        [f'"{each.quota.name}";r={each.standing.remaining};t={each.seconds}' for each in shown]
-    )
-    found = [("RateLimit-Policy", policy), ("RateLimit", state)]
+    if len(stands) == 1:
+        # As below, for what is asked of nearly every request.
+        ((quota, standing),) = stands
+        shown = stands
+        found = [("RateLimit-Policy", quota.shown), ("RateLimit", _state(quota, standing))]
+    else:
+        policy = ", ".join([quota.shown for quota, _ in stands])
+        # Where something was refused only that: a client must not go by the seconds of another one.
+        shown = [stand for stand in stands if not stand[1].admitted] or stands
+        state = ", ".join([_state(*stand) for stand in shown])
+        found = [("RateLimit-Policy", policy), ("RateLimit", state)]
     if legacy:
-        scarcest = min(shown, key=lambda each: each.standing.remaining)
-        found += [
-            ("X-RateLimit-Limit", str(scarcest.quota.requests)),
-            ("X-RateLimit-Remaining", str(scarcest.standing.remaining)),
-            ("X-RateLimit-Reset", str(scarcest.seconds)),
-        ]
+        found += _legacy(*min(shown, key=lambda each: each[1].remaining))
     return found
+
+
+def _state(quota: Quota, standing: Standing) -> str:
+    _, remaining, wait = standing
+    return f"{quota.quoted};r={remaining};t={-(-wait // _SECOND)}"
+
+
+def _legacy(quota: Quota, standing: Standing) -> Headers:
+    return [
+        ("X-RateLimit-Limit", str(quota.requests)),
+        ("X-RateLimit-Remaining", str(standing.remaining)),
+        ("X-RateLimit-Reset", str(seconds(standing))),
+    ]
 
 
 def beside(headers: Headers, ours: Iterable[tuple[str, str]]) -> Headers:
     """Return an answer's headers with ours, unless it says the same of its own."""
-    theirs = {name.lower() for name, _ in headers if name[:1] in "RrXx"}
-    if not theirs:
-        return [*headers, *ours]
+    for name, _ in headers:
+        if name[:1] in "RrXx":
+            return [*headers, *_unsaid(headers, ours)]
+    return [*headers, *ours]
+
+
+def _unsaid(headers: Headers, ours: Iterable[tuple[str, str]]) -> Headers:
+    """Return those of ours that the answer does not have."""
+    theirs = {name.lower() for name, _ in headers}
     if theirs & _OURS:
         # What they say goes together.
         theirs |= _OURS
-    return [*headers, *(field for field in ours if field[0].lower() not in theirs)]
+    return [field for field in ours if field[0].lower() not in theirs]

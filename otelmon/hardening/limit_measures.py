@@ -54,6 +54,8 @@ class LimitMeasures:
         # Bound once each: outcomes and policies are few.
         self.outcome = functools.cache(self._outcome)
         self.refused = functools.cache(self._refused)
+        self.allowed = self.outcome(ALLOWED)
+        self.limited = self.outcome(LIMITED)
 
     def _outcome(self, name: str) -> Callable[[int], object]:
         """Return what counts requests of one outcome."""

@@ -52,6 +52,8 @@ class Quota(NamedTuple):
     seconds: int
     shown: str
     """Its item of the field RateLimit-Policy"""
+    quoted: str
+    """Its name there and in RateLimit"""
 
 
 class Paths:
@@ -115,6 +117,11 @@ class Ruling:
         methods = {method.upper() for method in policy.methods}
         self._methods = methods | {"HEAD"} if "GET" in methods else methods
 
+    @property
+    def is_about_all(self) -> bool:
+        """Tell whether it is about every request."""
+        return not self._methods and self._paths is None
+
     def is_about(self, method: str, path: str) -> bool:
         """Tell whether the policy is about a request, also by another spelling of its path."""
         if self._methods and method not in self._methods:
@@ -138,8 +145,15 @@ def ruled(policies: Sequence[Policy]) -> tuple[Ruling, ...]:
     return rulings
 
 
+def quotas_of_all(rulings: Sequence[Ruling]) -> tuple[Quota, ...] | None:
+    """Return the quotas of every request, None if they depend on the request."""
+    if not all(ruling.is_about_all for ruling in rulings):
+        return None
+    return tuple(quota for ruling in rulings for quota in ruling.quotas)
+
+
 def _quota(name: str, rate: Rate) -> Quota:
-    return Quota(name, *rate, f'"{name}";q={rate.requests};w={rate.seconds}')
+    return Quota(name, *rate, f'"{name}";q={rate.requests};w={rate.seconds}', f'"{name}"')
 
 
 def _rates(policy: Policy) -> list[Rate]:

@@ -11,11 +11,11 @@ from otelmon import faults
 from otelmon.errors import ConfigError
 from otelmon.hardening import limit_measures
 from otelmon.hardening.clients import Clients, short
-from otelmon.hardening.fields import Stand, beside, fields
+from otelmon.hardening.fields import beside, fields, seconds
 from otelmon.hardening.limit_measures import measures
 from otelmon.hardening.limit_memory import MEMORY
 from otelmon.hardening.limit_redis import LimitRedis
-from otelmon.hardening.policies import Paths, Policy, plain, ruled
+from otelmon.hardening.policies import Paths, Policy, plain, quotas_of_all, ruled
 from otelmon.hardening.problem import problem, refuse
 from otelmon.middleware.routes.places import inside
 from otelmon.recommendations.unknown_clients import UNKNOWN
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+    from otelmon.hardening.fields import Stand
     from otelmon.hardening.limit_measures import LimitMeasures
     from otelmon.hardening.policies import Path, Quota
     from otelmon.ledger.quotas import Answer
@@ -84,6 +85,7 @@ class RateLimit:
         rate = limits.rate_limit if limit is None else limit
         default = () if rate == OFF else (Policy("default", rate),)
         self._rulings = () if settings.disabled else ruled([*default, *policies])
+        self._of_all = quotas_of_all(self._rulings)
         self._clients = Clients(limits.trusted_proxies, allow)
         if key is not None and not callable(key):
             raise ConfigError(f"key is {key!r}: give what is called with the environ, or None.")
@@ -97,17 +99,16 @@ class RateLimit:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Let a request pass, or refuse it."""
-        stands: tuple[Stand, ...] = environ.get(KEPT, ())
+        before: tuple[Stand, ...] = environ.get(KEPT, ())
         try:
-            fresh = self._asked(environ, stands)
+            fresh, refused = self._asked(environ, before)
         except Exception as error:  # noqa: BLE001 - the request goes on without us
             self._failed(error)
-            fresh = ()
+            fresh, refused = (), ()
         if not fresh:
             return self.app(environ, start_response)
-        stands = environ[KEPT] = (*stands, *fresh)
+        stands = environ[KEPT] = before + fresh
         ours = fields(stands, legacy=self._legacy)
-        refused = [stand for stand in fresh if not stand.standing.admitted]
         if refused:
             return refuse(_refusal(refused, ours), environ, start_response)
 
@@ -121,26 +122,34 @@ class RateLimit:
         if self._redis is not None:
             self._redis.close()
 
-    def _asked(self, environ: WSGIEnvironment, before: Sequence[Stand]) -> tuple[Stand, ...]:
-        """Count a request; return how its client stands, nothing if it is not limited."""
+    def _asked(
+        self, environ: WSGIEnvironment, before: Sequence[Stand]
+    ) -> tuple[tuple[Stand, ...], Sequence[Stand]]:
+        """Count a request; return how its client stands, and under which of these it is refused.
+
+        Nothing if it is not limited.
+        """
         path = environ.get("PATH_INFO", "")
-        quotas = self._quotas_of(environ.get("REQUEST_METHOD", ""), path)
+        quotas = self._of_all
+        if quotas is None:
+            quotas = self._quotas_of(environ.get("REQUEST_METHOD", ""), path)
         if before:
-            counted = {stand.quota for stand in before}
+            counted = {quota for quota, _ in before}
             quotas = tuple(quota for quota in quotas if quota not in counted)
         if not quotas or self._is_exempt(path):
-            return ()
+            return (), ()
         client = self._client(environ)
         if client is None:
-            return ()
+            return (), ()
         answer = self._hit(quotas, client)
         # In Redis those behind one that has refused were not asked.
-        stands = tuple(map(Stand, quotas, answer.standings))
-        self._book(stands, answer.evicted)
-        return stands
+        stands = tuple(zip(quotas, answer.standings, strict=False))
+        refused = [stand for stand in stands if not stand[1].admitted]
+        self._book(refused, answer.evicted)
+        return stands, refused
 
     def _quotas_of(self, method: str, path: str) -> tuple[Quota, ...]:
-        """Return what is to be asked of a request."""
+        """Return what is to be asked of a request, where that depends on it."""
         about = [ruling.quotas for ruling in self._rulings if ruling.is_about(method, path)]
         return about[0] if len(about) == 1 else tuple(chain.from_iterable(about))
 
@@ -185,14 +194,13 @@ class RateLimit:
             "X-Forwarded-For, set TRUSTED_PROXIES to their number; without any, to 0."
         )
 
-    def _book(self, stands: Sequence[Stand], evicted: int) -> None:
+    def _book(self, refused: Sequence[Stand], evicted: int) -> None:
         """Count what came of a request; whatever fails here changes nothing of it."""
         try:
             figures = self._measures
-            refused = [stand.quota.name for stand in stands if not stand.standing.admitted]
-            figures.outcome(limit_measures.LIMITED if refused else limit_measures.ALLOWED)(1)
-            for name in refused:
-                figures.refused(name)(1)
+            (figures.limited if refused else figures.allowed)(1)
+            for quota, _ in refused:
+                figures.refused(quota.name)(1)
             if evicted:
                 figures.evicted(evicted)
         except Exception as error:  # noqa: BLE001 - as above
@@ -209,16 +217,16 @@ class RateLimit:
 
 
 def _refusal(refused: Sequence[Stand], ours: Iterable[tuple[str, str]]) -> Response:
-    seconds = max(1, *(stand.seconds for stand in refused))
+    wait = max(1, *(seconds(standing) for _, standing in refused))
     what = " and ".join(
         f"{quota.requests} in {quota.seconds} s ({quota.name})" for quota, _ in refused
     )
     return problem(
         "429 Too Many Requests",
-        f"There were more requests than are allowed: {what}. Try again in {seconds} s.",
-        ("Retry-After", str(seconds)),
+        f"There were more requests than are allowed: {what}. Try again in {wait} s.",
+        ("Retry-After", str(wait)),
         *ours,
         type_=_QUOTA_EXCEEDED,
         title="Request cannot be satisfied as assigned quota has been exceeded",
-        **{"violated-policies": [stand.quota.name for stand in refused]},
+        **{"violated-policies": [quota.name for quota, _ in refused]},
     )

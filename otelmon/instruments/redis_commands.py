@@ -7,7 +7,8 @@ https://opentelemetry.io/docs/specs/semconv/database/database-metrics/ and .../r
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 from otelmon import faults
 from otelmon.instruments.lookups import adder, inside, recorder
@@ -69,10 +70,12 @@ FOUND: Final[dict[str, Found]] = {
 """The commands that look something up, and how many hits and misses a reply is"""
 
 
-class Known(NamedTuple):
+@dataclass(slots=True)  # to be read at half the cost of a named tuple
+class Known:
     """What is done with a reply to one command."""
 
     record: Callable[[float], object]
+    """Takes seconds"""
     batched: Callable[[int], object]
     found: Found | None
     single: bool
@@ -105,17 +108,17 @@ class Commands:
         self._failures: dict[tuple[str, str], Callable[[float], object]] = {}
         self.hit, self.miss = lookups.of(CACHE)
 
-    def replied(self, took: int, args: Sequence[Any], reply: Any) -> None:  # noqa: ANN401 - as above
-        """Book a command that took *took* ns; whatever fails here is ours."""
+    def replied(self, took: float, args: Sequence[Any], reply: Any) -> None:  # noqa: ANN401 - as above
+        """Book a command that took *took* seconds; whatever fails here is ours."""
         try:
             known = self.known.get(args[0]) or self._know(args[0])
-            known.record(took / 1e9)
+            known.record(took)
             if known.found is not None and not inside.get():
                 self._look(*known.found(args, reply))
         except Exception as fault:  # noqa: BLE001 - the application has its reply; only the figure is lost
             faults.report("redis_command", fault)
 
-    def failed(self, took: int, args: Sequence[Any], error: BaseException) -> None:
+    def failed(self, took: float, args: Sequence[Any], error: BaseException) -> None:
         """Book a command that raised."""
         if not args:
             return
@@ -127,10 +130,10 @@ class Commands:
         except Exception as fault:  # noqa: BLE001 - as above
             faults.report("redis_command", fault)
 
-    def batch_replied(self, took: int, name: str, commands: Sequence[Any], replies: Any) -> None:  # noqa: ANN401 - as above
+    def batch_replied(self, took: float, name: str, commands: Sequence[Any], replies: Any) -> None:  # noqa: ANN401 - as above
         """Book a pipeline or transaction: *commands* are the arguments of each."""
         try:
-            (self.known.get(name) or self._know(name)).record(took / 1e9)
+            (self.known.get(name) or self._know(name)).record(took)
             looking = not inside.get()
             if not isinstance(replies, (list, tuple)) or len(replies) != len(commands):
                 replies, looking = [None] * len(commands), False
@@ -143,7 +146,7 @@ class Commands:
             faults.report("redis_command", fault)
 
     def batch_failed(
-        self, took: int, name: str, commands: Sequence[Any], error: BaseException
+        self, took: float, name: str, commands: Sequence[Any], error: BaseException
     ) -> None:
         """Book a pipeline or transaction that raised."""
         try:
@@ -161,13 +164,13 @@ class Commands:
         if misses:
             self.miss(misses)
 
-    def _fail(self, took: int, name: str, error: BaseException) -> None:
+    def _fail(self, took: float, name: str, error: BaseException) -> None:
         kind = self._errors(type(error).__qualname__)
         record = self._failures.get((name, kind))
         if record is None:
             attributes = {SYSTEM: REDIS, OPERATION: name, ERROR: kind}
             record = self._failures[name, kind] = recorder(self._duration, attributes)
-        record(took / 1e9)
+        record(took)
 
     def _know(self, word: object) -> Known:
         name = self._name(word)

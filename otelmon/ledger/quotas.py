@@ -61,7 +61,7 @@ _PERIOD: Final = 5
 class Asked:
     """A client that asks under one limit."""
 
-    __slots__ = ("bucket", "key", "limit", "number", "period", "stripe")
+    __slots__ = ("bucket", "key", "limit", "number", "period", "stripe", "stripes")
 
     def __init__(self, key: bytes, limit: int, period: int) -> None:
         """Ask for one of *limit* hits in *period* ns."""
@@ -71,6 +71,7 @@ class Asked:
         # The word that the record begins with.
         self.number = number = _number(key)
         self.stripe = number % STRIPES
+        self.stripes = (self.stripe,)
         self.bucket = _bucket_at(number)
 
 
@@ -111,10 +112,8 @@ class Quotas:
             TimeoutError: the records are held by somebody who does not go on.
             OSError: there are no locks to be had.
         """
-        stripes = [each.stripe for each in asked]
-        if len(stripes) > 1:
-            # In rising order, as all take them, so that none waits in a ring.
-            stripes = sorted(set(stripes))
+        # In rising order, as all take them, so that none waits in a ring.
+        stripes = asked[0].stripes if len(asked) == 1 else sorted({each.stripe for each in asked})
         self._stripes.take(stripes)
         try:
             # Within the lock, so that no later time was ever written.

@@ -6,7 +6,7 @@ https://docs.djangoproject.com/en/stable/topics/db/instrumentation/
 from __future__ import annotations
 
 import weakref
-from time import monotonic_ns
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 from otelmon import faults
@@ -63,13 +63,13 @@ class Watched(Counted):
         if not self.out:
             self.out = 1
             self.look()
-        began = monotonic_ns()
+        began = perf_counter()
         try:
             result = execute(sql, *more)
         except BaseException as error:
-            self._system.fail(sql, monotonic_ns() - began, error)
+            self._system.fail(sql, perf_counter() - began, error)
             raise
-        self._system.book(sql, monotonic_ns() - began)
+        self._system.book(sql, perf_counter() - began)
         return result
 
 

@@ -21,7 +21,8 @@ from otelmon.instruments.databases.levels import (
     STATE,
     Level,
 )
-from otelmon.instruments.databases.queries import ERROR, bound
+from otelmon.instruments.databases.queries import ERROR
+from otelmon.instruments.lookups import recorder
 from otelmon.instruments.observing import Few
 from otelmon.ledger.requests import SECONDS
 
@@ -127,9 +128,9 @@ class Named:
         """Have none yet."""
         self.name = name
         self.attributes = {POOL: name}
-        self.wait = bound(of.wait, self.attributes)
-        self.use = bound(of.use, self.attributes)
-        self.create = bound(of.create, self.attributes)
+        self.wait = recorder(of.wait, self.attributes)
+        self.use = recorder(of.use, self.attributes)
+        self.create = recorder(of.create, self.attributes)
         self.of = of
         # Replaced and never changed: a garbage collection may remove one while they are looked at.
         self.pools: tuple[Counted, ...] = ()

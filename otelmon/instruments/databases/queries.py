@@ -6,19 +6,19 @@ https://opentelemetry.io/docs/specs/semconv/db/database-metrics/#metric-dbclient
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from otelmon import faults
 from otelmon.instruments.databases.statements import Statements
 from otelmon.instruments.databases.tally import QUERIES
+from otelmon.instruments.lookups import recorder
 from otelmon.instruments.observing import Few
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from opentelemetry.metrics import Histogram, Meter
+    from opentelemetry.metrics import Meter
 
     Record = Callable[[float], object]
 
@@ -36,19 +36,6 @@ _SYSTEMS: Final = {
     "microsoft": "microsoft.sql_server",
 }
 _QUOTE_TEXTS: Final = frozenset(("mysql", "mariadb"))
-
-
-def bound(histogram: Histogram, attributes: Mapping[str, str]) -> Record:
-    """Return what records to *histogram* under *attributes*; on our own meter it is quicker so."""
-    bind: Any = getattr(histogram, "bind", None)
-    if bind is not None:
-        record: Record = bind(attributes).record
-        return record
-    return partial(_record, histogram, attributes)
-
-
-def _record(histogram: Histogram, attributes: Mapping[str, str], amount: float) -> None:
-    histogram.record(amount, attributes)
 
 
 class Queries:
@@ -83,17 +70,17 @@ class System:
         self._records: dict[str, Record] = {}
         self._statements = Statements(self._record, quotes_texts=name in _QUOTE_TEXTS)
 
-    def book(self, sql: object, took: int) -> None:
-        """Book a query of *took* ns; whatever fails here is ours."""
+    def book(self, sql: object, took: float) -> None:
+        """Book a query of *took* seconds; whatever fails here is ours."""
         try:
             statement = self._statements[sql]
-            statement.record(took / 1e9)
+            statement.record(took)
             QUERIES.add(took, statement)
         except Exception as fault:  # noqa: BLE001 - the query is done; only the figure is lost
             faults.report("database_query", fault)
 
-    def fail(self, sql: object, took: int, error: BaseException) -> None:
-        """Book a query that raised *error* after *took* ns."""
+    def fail(self, sql: object, took: float, error: BaseException) -> None:
+        """Book a query that raised *error* after *took* seconds."""
         try:
             statement = self._statements[sql]
             attributes = {
@@ -101,11 +88,11 @@ class System:
                 OPERATION: statement.operation,
                 ERROR: self._of.errors(type(error).__qualname__),
             }
-            self._of.duration.record(took / 1e9, attributes)
+            self._of.duration.record(took, attributes)
             QUERIES.add(took, statement)
         except Exception as fault:  # noqa: BLE001 - as above
             faults.report("database_query", fault)
 
     def _record(self, operation: str) -> Record:
         attributes = {SYSTEM: self._name, OPERATION: operation}
-        return self._records.setdefault(operation, bound(self._of.duration, attributes))
+        return self._records.setdefault(operation, recorder(self._of.duration, attributes))

@@ -4,9 +4,8 @@
   and what waits or fails there. No event tells of a wait.
 - `Pool._return_conn`, where they come back, also those that only the garbage collector returns. When
   the event `checkin` is fired the pool does not have it yet, and counts it nowhere.
-- Events of pools for what happens more rarely, and the dialects' `do_execute` and its twins for queries.
-  Any listener to an event of connections costs ten times as much as one to these, because then all
-  of those are fired.
+- Events of pools for what happens more rarely, and those of dialects for queries: see
+  `sqlalchemy_queries.py`.
 
 Classes are hooked, not objects; a method is called as it was while nothing observes.
 """
@@ -15,7 +14,6 @@ from __future__ import annotations
 
 import time
 import weakref
-from operator import attrgetter
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,14 +21,13 @@ from otelmon import faults
 from otelmon.instruments.databases import tracing
 from otelmon.instruments.databases.names import pool_name
 from otelmon.instruments.databases.pools import Counted, Named
+from otelmon.instruments.databases.sqlalchemy_queries import Systems
 from otelmon.instruments.observing import turns
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from otelmon.instruments.databases.pools import Instruments
-    from otelmon.instruments.databases.queries import Queries, System
+    from otelmon.instruments.databases.queries import Queries
 
 
 _KEY: Final = "otelmon.lease"
@@ -97,17 +94,18 @@ class Hooks:
     def __init__(self) -> None:
         """Put nothing anywhere yet."""
         self._pools: Instruments | None = None
-        self._queries: Queries | None = None
-        self.systems: dict[str, System] = {}
+        self._systems = Systems()
         self._installed = False
 
     def observe(self, pools: Instruments, queries: Queries) -> None:
         """Record to these from now on."""
-        self._pools, self._queries, self.systems = pools, queries, {}
+        self._pools = pools
+        self._systems.book_to(queries)
 
     def rest(self) -> None:
         """Record nothing."""
-        self._pools, self._queries, self.systems = None, None, {}
+        self._pools = None
+        self._systems.book_to(None)
 
     def install(self) -> None:
         """Hook the classes. SQLAlchemy must have been imported."""
@@ -118,8 +116,8 @@ class Hooks:
         from sqlalchemy.engine import Engine
         from sqlalchemy.pool import Pool
 
-        for name in ("do_execute", "do_executemany", "do_execute_no_params"):
-            event.listen(Engine, name, _executing(self, name))
+        for name, listener in self._systems.listeners().items():
+            event.listen(Engine, name, listener)
         event.listen(Pool, "connect", self._connected)
         event.listen(Pool, "detach", self._detached)
         event.listen(Pool, "invalidate", self._invalidated)
@@ -257,15 +255,6 @@ class Hooks:
         except Exception as fault:  # noqa: BLE001 - as above
             faults.report("database_pool", fault)
 
-    # -- queries -----------------------------------------------------------------------------------
-
-    def system(self, name: str) -> System | None:
-        """Return what books the queries to a kind of database; None while nothing observes."""
-        queries = self._queries
-        if queries is None:
-            return None
-        return self.systems.setdefault(name, queries.of(name))
-
 
 def _is_timeout(error: BaseException) -> bool:
     from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -282,44 +271,6 @@ def _reason(lease: Lease, error: BaseException | None, *, soft: bool) -> str:
         # Raised while a connection is handed out: the test of it failed.
         return "pre_ping"
     return "application" if error is None else "error"
-
-
-def _executing(hooks: Hooks, name: str) -> Callable[..., bool | None]:
-    """Return a listener to `do_execute` or a twin: it does itself what it is told of, and times it.
-
-    It is called for every query, so it has no part that could be spared.
-    """
-    listeners, method = attrgetter(f"dispatch.{name}"), attrgetter(name)
-
-    def executing(cursor: Any, statement: str, *more: Any) -> bool | None:  # noqa: ANN401 - as above
-        dialect = more[-1].dialect
-        system = hooks.systems.get(dialect.name) or hooks.system(dialect.name)
-        if system is None:
-            return None
-        found = listeners(dialect)
-        try:
-            # As its length tells, at less than half the cost.
-            others = len(found.parent_listeners) + len(found.listeners) > 1
-        except AttributeError:
-            others = len(found) > 1
-        began = monotonic_ns()
-        try:
-            if not (others and _others(found, executing, cursor, statement, *more)):
-                method(dialect)(cursor, statement, *more)
-        except BaseException as error:
-            system.fail(statement, monotonic_ns() - began, error)
-            raise
-        system.book(statement, monotonic_ns() - began)
-        # It is done: nobody else is to do it.
-        return True
-
-    return executing
-
-
-def _others(listeners: Iterable[Any], ours: object, *executed: Any) -> bool:  # noqa: ANN401 - as above
-    """Ask those that come after us, as the engine would; tell if one of them has done it."""
-    after = list(listeners)
-    return any(listen(*executed) for listen in after[after.index(ours) + 1 :])
 
 
 HOOKS: Final = Hooks()

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from otelmon import faults
+from otelmon.instruments.lookups import recorder
 from otelmon.instruments.observing import Few
 from otelmon.ledger.requests import SECONDS
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
 
     from opentelemetry.metrics import Meter
 
@@ -36,7 +37,7 @@ _MOST_ROUTES: Final = 5000
 class Tally:
     """What was asked for since a request began."""
 
-    __slots__ = ("nanoseconds", "queries", "repeats")
+    __slots__ = ("beyond", "repeats", "seconds")
 
     def __init__(self) -> None:
         """Have counted nothing."""
@@ -44,8 +45,23 @@ class Tally:
 
     def clear(self) -> None:
         """Begin anew."""
-        self.queries = self.nanoseconds = 0
+        self.seconds = 0.0
         self.repeats: dict[Statement, int] = {}
+        self.beyond = 0
+        """Queries of statements that are not told apart any more"""
+
+    def queries(self) -> int:
+        """Return how many there were."""
+        return sum(self.repeats.values()) + self.beyond
+
+
+class OfRoute(NamedTuple):
+    """What records the requests of one route."""
+
+    attributes: dict[str, Any]
+    queries: Callable[[float], object]
+    seconds: Callable[[float], object]
+    repeats: Callable[[float], object]
 
 
 _current: Final[ContextVar[Tally | None]] = ContextVar("otelmon_queries", default=None)
@@ -62,6 +78,7 @@ class RequestQueries:
         """Be off: a request then pays for one look at `on`."""
         self.on = False
         self._wanted = False
+        self._routes: dict[Route, OfRoute] = {}
 
     def observe(self, meter: Meter) -> None:
         """Create the instruments on *meter*; be on from the first query on."""
@@ -89,36 +106,38 @@ class RequestQueries:
             description=f"Requests that ran one statement {REPEATED} times or more.",
         )
         self._shown = Few(_MOST_TEXTS)
-        self._routes: dict[Route, Mapping[str, Any]] = {}
+        self._routes = {}
         self._wanted = True
 
     def rest(self) -> None:
-        """Be off."""
+        """Be off, and let go of what was recorded to."""
         self.on = self._wanted = False
+        self._routes = {}
 
     def begin(self) -> None:
         """Count for a new request in this context."""
         tally = _current.get()
         if tally is None:
             _current.set(Tally())
-        elif tally.queries:
+        elif tally.repeats:
             tally.clear()
 
-    def add(self, took: int, statement: Statement) -> None:
-        """Count a query of *took* ns in this context."""
+    def add(self, took: float, statement: Statement) -> None:
+        """Count a query of *took* seconds in this context."""
         tally = _current.get()
         if tally is None or not self.on:
             tally = Tally()
             _current.set(tally)
             self.on = self._wanted
-        tally.queries += 1
-        tally.nanoseconds += took
+        tally.seconds += took
         repeats = tally.repeats
         if statement in repeats:
             repeats[statement] += 1
         elif len(repeats) < _MOST_TOLD_APART:
             # What runs outside of all requests never begins anew.
             repeats[statement] = 1
+        else:
+            tally.beyond += 1
 
     def end(self, route: Route) -> None:
         """Book what the request in this context has asked for, by its method and *route*."""
@@ -127,22 +146,25 @@ class RequestQueries:
         except Exception as error:  # noqa: BLE001 - the request is done; only the figure is lost
             faults.report("request_queries", error)
 
-    def _named(self, route: Route) -> Mapping[str, Any]:
+    def _named(self, route: Route) -> OfRoute:
         if len(self._routes) >= _MOST_ROUTES:
             self._routes.clear()
-        return self._routes.setdefault(route, dict(route))
+        instruments = self._queries, self._time, self._repeats
+        attributes = dict(route)
+        found = OfRoute(attributes, *(recorder(each, attributes) for each in instruments))
+        return self._routes.setdefault(route, found)
 
-    def _book(self, tally: Tally | None, route: Mapping[str, Any]) -> None:
-        if tally is None or not tally.queries:
-            self._queries.record(0, route)
+    def _book(self, tally: Tally | None, of: OfRoute) -> None:
+        if tally is None or not tally.repeats:
+            of.queries(0)
             return
-        self._queries.record(tally.queries, route)
-        self._time.record(tally.nanoseconds / 1e9, route)
+        of.queries(tally.queries())
+        of.seconds(tally.seconds)
         statement = max(tally.repeats, key=tally.repeats.__getitem__)
         times = tally.repeats[statement]
-        self._repeats.record(times, route)
+        of.repeats(times)
         if times >= REPEATED:
-            self._n_plus_one.add(1, {**route, QUERY_TEXT: self._shown(statement.shown)})
+            self._n_plus_one.add(1, {**of.attributes, QUERY_TEXT: self._shown(statement.shown)})
         tally.clear()
 
 

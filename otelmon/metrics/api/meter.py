@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from otelmon.ledger.instrument import Kind, Scope
     from otelmon.ledger.ledger import Ledger
-    from otelmon.metrics.api.synchronous import Recorder
+    from otelmon.metrics.api.recorder import Recorder
     from otelmon.metrics.api.view import Stream, View
 
 

@@ -8,23 +8,18 @@ nothing in it can wait, so it can be called from a signal handler, a GC callback
 
 from __future__ import annotations
 
-import logging
-import math
-from abc import ABC, abstractmethod
 from bisect import bisect_left
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import metrics
 
-from otelmon import faults
 from otelmon.metrics.api import amounts
 from otelmon.metrics.api.amounts import LARGEST, WHOLE
-from otelmon.metrics.api.places import Interrupted, NoPlaces, Places
+from otelmon.metrics.api.bound import BoundCounter, BoundHistogram
+from otelmon.metrics.api.recorder import Recorder
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from collections.abc import Set as AbstractSet
 
     from opentelemetry.context import Context
@@ -33,91 +28,7 @@ if TYPE_CHECKING:
     from otelmon.ledger.ledger import Ledger
     from otelmon.ledger.pen import Pen
     from otelmon.metrics.api.places import Place
-
-    Attributes = Mapping[str, object] | None
-
-
-log = logging.getLogger("otelmon")
-
-
-class Recorder(ABC):
-    """What the instruments have in common: where they record, and what happens off the fast path."""
-
-    growing = False
-    """Amounts must not be negative"""
-
-    def __init__(
-        self, ledger: Ledger, instrument: Instrument, keep: AbstractSet[str] | None = None
-    ) -> None:
-        """Record to *ledger*; of attributes only those to *keep* count, all if that is None."""
-        self.ledger = ledger
-        self._instrument = instrument
-        self._keep = keep
-        self.places: Places | NoPlaces = NoPlaces()
-        self._warned = self._silent = False
-
-    def record_any(self, amount: object, attributes: Attributes) -> None:
-        """Record, whatever that takes; it never raises."""
-        if self._silent:
-            return
-        try:
-            number = self._accepted(amount)
-            if number is not None:
-                self._record(number, attributes)
-        except Exception as error:  # noqa: BLE001 - the application goes on; only the figure is lost
-            faults.report("metric", error)
-
-    def _record(self, number: float, attributes: Attributes) -> None:
-        places = self._found()
-        try:
-            place = places.find(attributes)
-        except Interrupted as interrupted:
-            # A handler or GC callback that runs in the middle of a change of the key table, and
-            # cannot wait for its end: what it interrupts records this then.
-            later = partial(self.record_any, number, dict(interrupted.attributes))
-            interrupted.keys.afterwards(later)
-        else:
-            self._put(places.pen, place, number)
-
-    def silence(self) -> None:
-        """Record nothing any more."""
-        self._silent = True
-        self.places = NoPlaces()
-
-    def place(self, attributes: Attributes) -> tuple[Places | NoPlaces, Place | None]:
-        """Return among which places attributes that were recorded before have one, and which."""
-        places = self.places
-        return places, places.known(attributes)
-
-    def _found(self) -> Places:
-        """Return the places in the memory that this process records to now."""
-        hold, places = self.ledger.holding(), self.places
-        if not isinstance(places, Places) or places.pen is not hold.pen:
-            places = self.places = Places(hold, self._instrument, self._keep)
-        return places
-
-    def _put(self, pen: Pen, place: Place, number: float) -> None:
-        with pen.lock:
-            self._store(pen, place, number)
-
-    def _accepted(self, amount: object) -> float | None:
-        """Return *amount* as a plain number; None if it is none, which is said once."""
-        number = amounts.number(amount)
-        if math.isfinite(number) and (number >= 0 or not self.growing):
-            return number
-        if not self._warned:
-            self._warned = True
-            log.warning(
-                "%r was not recorded to %s: its amounts must be finite%s. This is said only once.",
-                amount,
-                self._instrument.name,
-                " and not negative" if self.growing else "",
-            )
-        return None
-
-    @abstractmethod
-    def _store(self, pen: Pen, place: Place, number: float) -> None:
-        """Store a number that was accepted."""
+    from otelmon.metrics.api.recorder import Attributes
 
 
 class Counter(Recorder, metrics.Counter):
@@ -223,7 +134,7 @@ class Histogram(Recorder, metrics.Histogram):
 
     def bind(self, attributes: Attributes = None) -> BoundHistogram:
         """Return a histogram of these attributes alone, for where it is recorded to very often."""
-        return BoundHistogram(self, attributes)
+        return BoundHistogram(self, self.bounds, attributes)
 
 
 class Gauge(Recorder, metrics._Gauge):  # noqa: SLF001 - the API has no other name for it
@@ -243,51 +154,3 @@ class Gauge(Recorder, metrics._Gauge):  # noqa: SLF001 - the API has no other na
             amounts.say_last(pen, place[1], number)
         else:
             amounts.say(pen, place[0], number)
-
-
-class BoundCounter:
-    """A counter of one set of attributes: where to store is found once for a process."""
-
-    def __init__(self, counter: Counter, attributes: Attributes) -> None:
-        """Add to *counter*."""
-        self._counter = counter
-        self._attributes = dict(attributes or {})
-        self._at: tuple[Places | NoPlaces, Place | None] = (NoPlaces(), None)
-
-    def add(self, amount: float) -> None:
-        """Add *amount*, which must not be negative."""
-        pen: Any = self._counter.ledger.pen
-        kind: object = amount.__class__
-        places, place = self._at
-        # The instrument has other places after a move, and none once it is silent.
-        current = places is self._counter.places and places.fast is pen
-        if current and place and kind is int and 0 <= amount < WHOLE:
-            pen.counts[place[0]] += amount
-        else:
-            self._counter.record_any(amount, self._attributes)
-            if pen is not None:  # before the process serves there is no fast path to find
-                self._at = self._counter.place(self._attributes)
-
-
-class BoundHistogram:
-    """A histogram of one set of attributes: where to store is found once for a process."""
-
-    def __init__(self, histogram: Histogram, attributes: Attributes) -> None:
-        """Record to *histogram*."""
-        self._histogram = histogram
-        self._attributes = dict(attributes or {})
-        self._bounds = histogram.bounds
-        self._at: tuple[Places | NoPlaces, Place | None] = (NoPlaces(), None)
-
-    def record(self, amount: float) -> None:
-        """Record *amount*, which must not be negative."""
-        pen: Any = self._histogram.ledger.pen
-        kind: object = amount.__class__
-        places, place = self._at
-        current = places is self._histogram.places and places.fast is pen
-        if current and place and (kind is float or kind is int) and 0.0 <= amount < LARGEST:
-            pen.sums[place[1]] += amount
-            pen.counts[place[0] + bisect_left(self._bounds, amount)] += 1
-        else:
-            self._histogram.record_any(amount, self._attributes)
-            self._at = self._histogram.place(self._attributes)
