@@ -96,10 +96,8 @@ class Keeper:
         self._due: float | None = None
         self._ageing = Ageing(settings.series_idle_seconds)
         self._observing = threads.Errand(observe)
-        self._observe = observe
-        self._observe_at = 0.0
-        self._measure = measure
-        self._measure_at = 0.0
+        self._observe, self._observe_at = observe, 0.0
+        self._measure, self._measure_at = measure, 0.0
         self._checks, self._advisor, self._push = checks, advisor, push
         self._board = Seen()
 
