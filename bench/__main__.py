@@ -15,8 +15,8 @@ from pathlib import Path
 
 NAMES = (
     *("request", "parts", "routes", "record", "scrape", "death", "views", "board"),
-    *("gunicorn", "memory", "sidecar", "idle", "round", "instruments", "databases", "redis"),
-    *("sessions", "hardening", "limits"),
+    *("gunicorn", "start", "memory", "sidecar", "idle", "round", "instruments", "databases"),
+    *("redis", "sessions", "hardening", "limits"),
 )
 """In this order; the module is NAME_cost"""
 _COMPARED = (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bench.crowd import crowd
 from bench.interleaved import measure
 from bench.tables import show
-from otelmon import board, faults
+from otelmon import faults
 from otelmon.alerts.watch import Watch
 from otelmon.checks.registry import Registry
 from otelmon.checks.rounds import Rounds
@@ -65,7 +65,7 @@ def _whole() -> Callable[[], object]:
     )
 
     def round_() -> None:
-        before = board.read(segment)
+        before = keeper._board.published(segment)  # noqa: SLF001 - as in a beat
         if before is not None:
             # As many as there are of the last minute at the interval that is the default.
             before = replace(before, points=before.points[-_POINTS:])

@@ -19,6 +19,7 @@ from otelmon.ledger import sockets
 from otelmon.ledger.ageing import Ageing
 from otelmon.ledger.locks import Lease
 from otelmon.metrics import caches, figures, history, past, windows
+from otelmon.metrics.seen import Seen
 from otelmon.metrics.snapshots import snapshot
 from otelmon.port import lease_of, shown
 
@@ -95,11 +96,10 @@ class Keeper:
         self._due: float | None = None
         self._ageing = Ageing(settings.series_idle_seconds)
         self._observing = threads.Errand(observe)
-        self._observe = observe
-        self._observe_at = 0.0
-        self._measure = measure
-        self._measure_at = 0.0
+        self._observe, self._observe_at = observe, 0.0
+        self._measure, self._measure_at = measure, 0.0
         self._checks, self._advisor, self._push = checks, advisor, push
+        self._board = Seen()
 
     @property
     def beats(self) -> bool:
@@ -226,7 +226,7 @@ class Keeper:
             self._checks.rest()
             return
         self._ask_checks(segment)
-        before = board.read(segment)
+        before = self._board.published(segment)
         if before is not None:
             self._watch.tell(segment, before)
         if self._due is None:
@@ -274,7 +274,7 @@ class Keeper:
         except Exception as error:  # noqa: BLE001 - what is of now is worth publishing
             faults.report("history", error)
         published = self._watch.judged(segment, reading, before, published, remembered)
-        board.publish(segment, published)
+        self._board.publish(segment, published)
         self._watch.tell(segment, published)
         self._advise(segment, reading, published)
 
@@ -321,19 +321,19 @@ def remember(segment: Segment, reading: Reading, published: Published) -> Rememb
     number, interval = board.newest(segment) + 1, published.interval
     taken = snapshot(reading)
     past.keep_snapshot(segment, number, taken, interval)
-    minute = past.span(segment, taken, 60)
+    spans = {seconds: past.span(segment, taken, seconds) for seconds in past.RINGS}
     now = history.Now(
         reading,
         published.host,
-        windows.overall(minute),
-        windows.queue_p95(minute),
+        windows.overall(spans[60]),
+        windows.queue_p95(spans[60]),
         figures.workers(reading, published),
-        cache_hit_rate=windows.cache_hit_rate(past.span(segment, taken, 300)),
+        cache_hit_rate=windows.cache_hit_rate(spans[300]),
         redis_connections=caches.connections(reading),
     )
     row = history.point(now, published.at, interval)
     past.keep_point(segment, number, row)
-    return Remembered(taken, row)
+    return Remembered(spans, row)
 
 
 def _age(published: Published | None) -> float:

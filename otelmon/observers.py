@@ -1,11 +1,13 @@
-"""Instruments to switch on with one call, on the meter of this process unless another is given."""
+"""Instruments to switch on with one call, on the meter of this process unless another is given.
+
+Each is imported by that call, because only who switches it on is to pay for it.
+"""
 
 from __future__ import annotations
 
 import functools
 from typing import TYPE_CHECKING
 
-from otelmon.instruments import http_client, logs, queues
 from otelmon.instruments.lookups import LookUps
 from otelmon.instruments.observing import SCOPE
 from otelmon.stack import meter_provider
@@ -30,6 +32,8 @@ def observe_http_client(*, hosts: Iterable[str], meter: Meter | None = None) -> 
     Raises:
         ConfigError: a host is none.
     """
+    from otelmon.instruments import http_client
+
     return http_client.observe_http_client(hosts=hosts, meter=meter or _own())
 
 
@@ -42,6 +46,8 @@ def observe_queue(queue: object, name: str, *, meter: Meter | None = None) -> Ob
     Raises:
         ConfigError: *queue* has no length.
     """
+    from otelmon.instruments import queues
+
     return queues.observe_queue(queue, name, meter=meter or _own())
 
 
@@ -60,6 +66,8 @@ def observe_log(
     Raises:
         ValueError: there is no such level.
     """
+    from otelmon.instruments import logs
+
     return logs.observe_log(meter=meter or _own(), logger=logger, level=level, loggers=loggers)
 
 

@@ -19,7 +19,6 @@ from otelmon.errors import LedgerError, ThreadsError
 from otelmon.ledger import files, parentage
 from otelmon.ledger.identity import has_one, identify, links
 from otelmon.ledger.parentage import Parent
-from otelmon.recommendations.evidence import Server
 
 
 if TYPE_CHECKING:
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from otelmon.ledger.identity import Identity
     from otelmon.ledger.ledger import Ledger
     from otelmon.ledger.pen import Pen
+    from otelmon.recommendations.evidence import Server
     from otelmon.settings import Settings
 
 
@@ -199,6 +199,9 @@ class Serving:
         worker = self._worker
         if worker is None:
             return None
+        # Here, because only the keeper asks, and is to pay for the import.
+        from otelmon.recommendations.evidence import Server
+
         kind = _KINDS.get(type(worker).__name__, type(worker).__name__)
         cfg = worker.cfg
         return Server(kind, int(cfg.workers), int(cfg.threads), float(cfg.timeout))

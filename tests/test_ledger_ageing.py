@@ -26,7 +26,7 @@ from tests.waiting import until
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from otelmon.ledger.instrument import Attributes, Series
+    from otelmon.ledger.instrument import Attributes, Known
 
 
 HOUR = 3600
@@ -217,11 +217,11 @@ class _Late(Keys):
     def __init__(self, keys: Keys) -> None:
         """Be *keys*, until the series are asked for."""
         self.__dict__ = keys.__dict__
-        self.known = keys.series()
+        self.before = keys.known()
 
-    def series(self) -> list[Series]:
+    def known(self) -> Known:
         """Return what there was before."""
-        return self.known
+        return self.before
 
 
 def test_a_reader_that_is_overtaken_shows_what_it_knows() -> None:
@@ -235,4 +235,4 @@ def test_a_reader_that_is_overtaken_shows_what_it_knows() -> None:
     assert len(aged.read().resting) == 1
     reading = reader.read(hold.segment, late, own=aged.pen.number)
     assert reading.resting == frozenset()
-    assert len(reading.series) == len(late.known)
+    assert len(reading.series) == len(late.before)

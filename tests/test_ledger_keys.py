@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from otelmon.errors import LedgerError
 from otelmon.ledger import layout
-from otelmon.ledger.instrument import OVERFLOW, Attribute, Attributes, Instrument, Scope
+from otelmon.ledger.instrument import (
+    OVERFLOW,
+    Attribute,
+    Attributes,
+    Instrument,
+    Scope,
+    by_instrument,
+)
 from otelmon.ledger.keys import Keys, KeyTable
 from otelmon.ledger.locks import RangeLocks
 from otelmon.ledger.segment import Segment, SharedSegment
@@ -56,6 +63,26 @@ def _route(route: str) -> Attributes:
 def _lanes(segment: Segment) -> tuple[int, int]:
     header = segment.header
     return header[layout.HEADER_NEXT_COUNT], header[layout.HEADER_NEXT_VALUE]
+
+
+@given(st.lists(st.tuples(_INSTRUMENTS, _ATTRIBUTES), max_size=8))
+def test_what_is_known_is_found_by_its_instrument(
+    wanted: list[tuple[Instrument, Attributes]],
+) -> None:
+    """All series are there, in their order, in the very same object until another one is placed."""
+    segment = Segment()
+    ours, theirs = _keys(segment), _keys(segment)
+    for series in wanted:
+        ours.place(*series)
+        before = theirs.known()
+
+        assert list(before) == theirs.series()
+        assert theirs.known() is before
+        assert before.by_instrument == {
+            each.instrument: [one for one in before if one.instrument == each.instrument]
+            for each in before
+        }
+        assert by_instrument(list(before)) == before.by_instrument
 
 
 @given(st.lists(st.tuples(_INSTRUMENTS, _ATTRIBUTES), max_size=8))

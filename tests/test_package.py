@@ -12,6 +12,8 @@ from typing import Final, NamedTuple, TypeGuard
 
 import pytest
 
+import otelmon
+
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PLACES: Final = ("otelmon", "tests", "bench", "tools")
@@ -25,6 +27,8 @@ LONGEST_FUNCTION: Final = 60
 SDK_USERS: Final = ("otelmon/metrics", "otelmon/instruments")
 NOT_AT_IMPORT: Final = (
     *("opentelemetry.sdk", "prometheus_client", "psutil", "waitress", "werkzeug", "whitenoise"),
+    *("asyncio", "http.client", "statistics", "wrapt"),
+    *("otelmon.hardening", "otelmon.caches.query_cache", "otelmon.metrics.prometheus"),
 )
 
 PROBE: Final = """
@@ -36,6 +40,7 @@ def state():
 state()
 before = state()
 import otelmon
+otelmon.monitor(lambda environ, start_response: [])
 json.dump({"before": before, "after": state(), "modules": sorted(sys.modules)}, sys.stdout)
 """
 
@@ -43,7 +48,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class Probe(NamedTuple):
-    """What a process holds before and after it imports otelmon."""
+    """What a process holds before and after it imports otelmon and wraps an application."""
 
     before: list[list[str]]
     after: list[list[str]]
@@ -172,11 +177,19 @@ def test_the_sdk_stays_where_it_is_used() -> None:
 
 
 def test_import_opens_nothing(probe: Probe) -> None:
-    """Importing otelmon opens no file and starts no thread."""
+    """Importing otelmon and wrapping an application opens no file and starts no thread."""
     assert probe.before == probe.after
 
 
 @pytest.mark.parametrize("name", NOT_AT_IMPORT)
 def test_import_is_light(probe: Probe, name: str) -> None:
-    """Importing otelmon imports nothing that only a keeper or a scrape needs."""
+    """A worker imports nothing that only a keeper, a scrape or another part of otelmon needs."""
     assert name not in probe.modules
+
+
+def test_every_public_name_is_there() -> None:
+    """Also what is imported when it is first asked for; what is no name of it is none."""
+    assert [name for name in otelmon.__all__ if getattr(otelmon, name).__name__ != name] == []
+    assert set(otelmon.__all__) <= set(dir(otelmon))
+    with pytest.raises(AttributeError, match="module 'otelmon' has no attribute 'hardened'"):
+        getattr(otelmon, "hardened")  # noqa: B009 - mypy knows that there is none

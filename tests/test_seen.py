@@ -40,6 +40,20 @@ def test_a_publication_is_parsed_once() -> None:
     assert found.memo is not past.memo
 
 
+def test_a_keeper_knows_what_it_published_itself() -> None:
+    """Nothing is parsed for it; others read the same, and what another keeper says is read anew."""
+    segment, seen, other = Segment(), Seen(), Seen()
+    mine = published(keeper=1)
+    seen.publish(segment, mine)
+
+    assert seen.published(segment) is mine
+    assert other.published(segment) == mine
+    other.publish(segment, published(keeper=2))
+    found = seen.published(segment)
+    assert found is not None
+    assert found.keeper == 2
+
+
 def test_another_memory_has_another_board() -> None:
     """A process that moves to another ledger forgets the first one's, whatever its number."""
     seen = Seen()

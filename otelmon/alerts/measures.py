@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from otelmon.alerts.moment import Growing, Measured
 from otelmon.instruments.databases.levels import COUNT, MAX, POOL, STATE
+from otelmon.ledger.instrument import by_instrument
 from otelmon.metrics import caches
 
 
@@ -88,9 +90,10 @@ def _by_pool(
 ) -> dict[tuple[object, int], float]:
     """Return what each live process says of each of its pools."""
     reading, found = moment.reading, dict[tuple[object, int], float]()
-    for series in reading.series:
-        if series.instrument.name != instrument or series.instrument.merge == "add":
-            continue
+    known = by_instrument(reading.series).items()
+    for series in chain.from_iterable(
+        several for each, several in known if each.name == instrument and each.merge != "add"
+    ):
         attributes = dict(series.attributes)
         if state is not None and attributes.get(STATE) != state:
             continue

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import http.client
 import socket
 import time
 from typing import TYPE_CHECKING, Final
@@ -18,6 +17,7 @@ from otelmon.errors import OtelmonError
 
 
 if TYPE_CHECKING:
+    import http.client
     from collections.abc import Mapping
 
 
@@ -72,6 +72,9 @@ class Address:
             TimeoutError: it was aborted; what had come of an answer by then is none.
             OSError, http.client.HTTPException: there was none.
         """
+        # Here, because most processes never post; by a thread of its courier's.
+        import http.client
+
         make = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
         connection = make(self._host, self._port, timeout=self._seconds)
         self._connection, self.began, self._aborted = connection, time.monotonic(), False

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from statistics import median_low
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otelmon import faults
@@ -152,6 +151,9 @@ def worker_growth(known: Sequence[Line]) -> float | None:
     old = [each for each in growths if each is not None]
     if not old:
         return None
+    # Here, because only the keeper is to pay for the import.
+    from statistics import median_low
+
     # The lower one of two in the middle: so many or more grow by half of them.
     return median_low(old)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otelmon import board, faults, threads
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from otelmon.ledger.reader import Reading
     from otelmon.ledger.segment import Segment
     from otelmon.metrics.history import Point
-    from otelmon.metrics.snapshots import Snapshot
+    from otelmon.metrics.past import Span
     from otelmon.settings import Settings
 
 
@@ -51,7 +52,8 @@ _RULES_SECONDS: Final = 2.0
 class Remembered(NamedTuple):
     """What the keeper has remembered of a moment; None where it could not."""
 
-    snapshot: Snapshot | None = None
+    spans: Mapping[int, Span | None] = MappingProxyType({})
+    """The windows that end with it, by their seconds"""
     point: Point | None = None
 
 
@@ -158,7 +160,7 @@ class Watch:
         host: Mapping[str, Number],
         remembered: Remembered,
     ) -> Moment:
-        snapshot, point = remembered
+        spans, point = remembered
         trend = self._trends.now(segment, reading, host, lambda: _points(segment))
         return Moment(
             at=reading.at,
@@ -167,9 +169,7 @@ class Watch:
             reading=reading,
             host=host,
             figures={} if point is None else dict(zip(SERIES, point.values, strict=True)),
-            spans={}
-            if snapshot is None
-            else {seconds: past.span(segment, snapshot, seconds) for seconds in past.RINGS},
+            spans=spans,
             gap=None if before is None else max(0, reading.monotonic - before.monotonic) / 1e9,
             disk_full_hours=trend.disk_full_hours,
             worker_growth=trend.worker_growth,
@@ -185,15 +185,16 @@ class Watch:
         except Exception as failure:  # noqa: BLE001 - the other rules are worth judging
             error = failure
             faults.report(f"alert_rule_{rule.id}", failure)
-        after = step(rule, before, measured, Clock(moment.monotonic, moment.at))
-        state = replace(
-            after.state,
+        return step(
+            rule,
+            before,
+            measured,
+            Clock(moment.monotonic, moment.at),
             about=about(rule),
             memory=memory,
             errors=before.errors + (error is not None),
             error=None if error is None else type(error).__name__,
         )
-        return after._replace(state=state)
 
     def _figure(self, rule: Rule, moment: Moment, seconds: float) -> Figure:
         """Ask the application's code in a thread of its own: it may hang, and is left behind."""

@@ -52,6 +52,7 @@ class DiskIo:
         """Read the devices, by name, by *read*; below *devices* stands what each of them is."""
         self._read = read
         self._devices = devices
+        self._disks: dict[str, bool] = {}
         fields = ("disk_bytes_read", "disk_bytes_written")
         self._reading = Reading("host_disk_io", fields, self._row, report)
 
@@ -61,7 +62,12 @@ class DiskIo:
 
     def _row(self) -> Row:
         found = self._read()
-        disks = [traffic for name, traffic in found.items() if self._is_disk(name)]
+        # What a device is it remains for as long as it is there.
+        self._disks = {
+            name: self._disks[name] if name in self._disks else self._is_disk(name)
+            for name in found
+        }
+        disks = [traffic for name, traffic in found.items() if self._disks[name]]
         if not disks:
             return {}
         return {

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from typing import TYPE_CHECKING, Any
 
 from otelmon import faults
+from otelmon.instruments.databases import imports
 
 
 if TYPE_CHECKING:
@@ -25,16 +27,14 @@ def when_imported(module: str, begin: Callable[[ModuleType], object]) -> None:
 
     What *begin* raises is a fault; the import goes on.
     """
-    # Only whoever observes pays for it.
-    from wrapt import register_post_import_hook
 
-    def guarded(found: ModuleType) -> None:
+    def guarded() -> None:
         try:
-            begin(found)
+            begin(sys.modules[module])
         except Exception as error:  # noqa: BLE001 - a version that is other than known must still be imported
             faults.report("library_hook", error)
 
-    register_post_import_hook(guarded, module)
+    imports.when_imported(module, guarded)
 
 
 class Methods:

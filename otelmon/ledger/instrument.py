@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
 
 
 Kind = Literal["counter", "up_down_counter", "gauge", "histogram"]
@@ -136,3 +140,38 @@ def told_apart(attributes: Attributes) -> tuple[Attributes, tuple[object, ...]]:
         for _, value in attributes
     )
     return attributes, tuple(types)
+
+
+class Known(tuple[Series, ...]):  # noqa: SLOT001 - no tuple can have any
+    """All series that there were at one moment, in the order in which they were placed.
+
+    There may be thousands, and an answer asks for those of one instrument again and again: they are
+    sorted by it once for as long as there are no more.
+    """
+
+    _by_instrument: Mapping[Instrument, Sequence[Series]] | None = None
+
+    @property
+    def by_instrument(self) -> Mapping[Instrument, Sequence[Series]]:
+        """Return the series of each instrument, in the order of the first ones."""
+        if self._by_instrument is None:
+            # Without a lock: at the worst two threads find the same.
+            self._by_instrument = _grouped(self)
+        return self._by_instrument
+
+
+def _grouped(series: Iterable[Series]) -> dict[Instrument, list[Series]]:
+    # By identity first: to compare or hash an instrument for each of its series takes long.
+    same: dict[int, list[Series]] = {}
+    for each in series:
+        same.setdefault(id(each.instrument), []).append(each)
+    found: dict[Instrument, list[Series]] = {}
+    for several in same.values():
+        found.setdefault(several[0].instrument, []).extend(several)
+    return found
+
+
+def by_instrument(series: Sequence[Series]) -> Mapping[Instrument, Sequence[Series]]:
+    """Return the series of each instrument, in the order of the first ones."""
+    known = series if isinstance(series, Known) else Known(series)
+    return known.by_instrument

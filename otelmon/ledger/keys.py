@@ -19,7 +19,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from otelmon.errors import LedgerError
 from otelmon.ledger import layout
-from otelmon.ledger.instrument import OVERFLOW, Attributes, Instrument, Scope, Series, told_apart
+from otelmon.ledger.instrument import (
+    OVERFLOW,
+    Attributes,
+    Instrument,
+    Known,
+    Scope,
+    Series,
+    told_apart,
+)
 from otelmon.threads import original
 
 
@@ -56,6 +64,8 @@ class KeyTable:
         self.end = 0
         self.instruments: list[Instrument] = []
         self.series: list[Series] = []
+        self.known = Known()
+        """The same as it was when it was asked for last"""
         self.apart: list[Series] = []
         """Those whose figures are not added up over all processes"""
         self.resting: dict[int, Weight] = {}
@@ -180,6 +190,16 @@ class Keys:
             if alone:
                 self._catch_up()
             return list(self._table.series)
+
+    def known(self) -> Known:
+        """Return what `series` does, the very same object until there are more."""
+        with self._changing() as alone:
+            if alone:
+                self._catch_up()
+            table = self._table
+            if len(table.known) != len(table.series):
+                table.known = Known(table.series)
+            return table.known
 
     def apart(self) -> list[Series]:
         """Return those of `series`, as of its last call, that are not added up."""

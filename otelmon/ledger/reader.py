@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Final
 
 from otelmon.ledger import layout
 from otelmon.ledger.counted import by_slot
+from otelmon.ledger.instrument import by_instrument
 from otelmon.ledger.lanes import added, merged
 from otelmon.ledger.requests import DURATION
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from otelmon.ledger.counted import Counted
     from otelmon.ledger.instrument import Instrument, Series
@@ -109,7 +110,7 @@ def read(segment: Segment, keys: Keys, *, own: int | None) -> Reading:
         for number in range(min(segment.header[layout.HEADER_SLOTS_USED], layout.SLOTS))
     ]
     # After the slots, so that whatever stands in a copied lane has a name.
-    known = keys.series()
+    known = keys.known()
     apart = keys.apart()
     lanes, done = merged([slot.counts for slot in slots], _bucket_mask(known))
     lanes += [0] * (layout.FIRST_LANE - len(lanes))
@@ -130,7 +131,7 @@ def read(segment: Segment, keys: Keys, *, own: int | None) -> Reading:
         at=time.time_ns() / 1e9,
         monotonic=now,
         workers=tuple(_worker(slot, unfinished[slot.number], now) for slot in live),
-        series=tuple(known),
+        series=known,
         apart=tuple(apart),
         lanes=lanes,
         sums=sums,
@@ -154,18 +155,12 @@ def finished(counts: list[int], durations: Iterable[Series]) -> int:
     return sum(sum(series.buckets(counts)) for series in durations)
 
 
-def of_instrument(known: Iterable[Series], instrument: Instrument) -> Iterator[Series]:
-    """Pick the series of *instrument*; to compare it with each one's would cost half a reading."""
-    same: dict[int, bool] = {}
-    for series in known:
-        found = same.get(id(series.instrument))
-        if found is None:
-            found = same[id(series.instrument)] = series.instrument == instrument
-        if found:
-            yield series
+def of_instrument(known: Sequence[Series], instrument: Instrument) -> Sequence[Series]:
+    """Return the series of *instrument*."""
+    return by_instrument(known).get(instrument, ())
 
 
-def _bucket_mask(known: list[Series]) -> bytes:
+def _bucket_mask(known: Sequence[Series]) -> bytes:
     """Return lanes that are all ones where a bucket of the duration is, and zero elsewhere."""
     size = (len(DURATION.bounds) + 1) * layout.WORD
     buckets = b"\xff" * size

@@ -11,6 +11,7 @@ from otelmon.instruments.lookups import HIT, MISS, NAME, OPERATIONS, RESULT
 from otelmon.instruments.observing import SCOPE
 from otelmon.instruments.redis_commands import REDIS, SYSTEM
 from otelmon.instruments.redis_pools import COUNT, POOL, STATE, USED
+from otelmon.ledger.instrument import by_instrument
 from otelmon.metrics.figures import rounded
 
 
@@ -154,7 +155,6 @@ def _values(series: Series, reading: Reading | None) -> list[float]:
 def _named(reading: Reading | None, name: str) -> Iterator[Series]:
     if reading is None:
         return
-    for series in reading.series:
-        instrument = series.instrument
+    for instrument, series in by_instrument(reading.series).items():
         if instrument.name == name and instrument.scope.name == SCOPE:
-            yield series
+            yield from series

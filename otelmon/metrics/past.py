@@ -154,9 +154,11 @@ def keep_point(segment: Segment, number: int, point: Point) -> None:
 
 
 def _keep_seldom(segment: Segment, where: Ring, record: Record, *, step: float) -> None:
-    known = ring.read(segment, where)
-    if known and record.monotonic - known[-1].monotonic < step * _SECOND:
+    # Most times it is not due, which the stamps tell for less; of the others one may be spoilt.
+    newest = max((at for _, at, _ in ring.stamps(segment, where)), default=None)
+    if newest is not None and record.monotonic - newest < step * _SECOND:
         return
+    known = ring.read(segment, where)
     number = known[-1].number + 1 if known else 1
     ring.write(segment, where, record._replace(number=number), places=where.places)
 

@@ -7,10 +7,12 @@ SDK, no lock and no further look at the ledger.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from otelmon.instruments.figures import MEASURED
-from otelmon.ledger.instrument import OVERFLOW, Instrument, Scope
+from otelmon.ledger.instrument import OVERFLOW, Instrument, Scope, by_instrument
 from otelmon.ledger.reader import together
 from otelmon.metrics import effective
 
@@ -58,16 +60,15 @@ def of_ledger(
     What is of the scope *but* is left out; where *only* is given, what is of any other, and where
     *name* is, all but the instruments of that name.
     """
-    wanted: dict[int, bool] = {}
-    for series in reading.series:
-        # Asked once for each instrument: there may be thousands of series of it.
-        instrument = series.instrument
-        shown = wanted.get(id(instrument))
-        if shown is None:
-            scope = instrument.scope
-            shown = scope != but and only in (None, scope) and name in (None, instrument.name)
-            wanted[id(instrument)] = shown
-        if shown and series.number not in reading.resting:
+    wanted = [
+        several
+        for instrument, several in by_instrument(reading.series).items()
+        if instrument.scope != but
+        and only in (None, instrument.scope)
+        and name in (None, instrument.name)
+    ]
+    for series in sorted(chain.from_iterable(wanted), key=attrgetter("number")):
+        if series.number not in reading.resting:
             yield from _of_series(series, reading)
 
 

@@ -37,6 +37,16 @@ class Seen:
         """Return the newest state of the board; None before the first."""
         return self._newest(segment).published
 
+    def publish(self, segment: Segment, published: Published) -> None:
+        """Write the next state of the board, and know it without parsing it; only the keeper may.
+
+        Raises:
+            LedgerError, OSError: there is no space for it; the board stays as it was.
+        """
+        board.publish(segment, published)
+        number = board.newest(segment)
+        self._last = _Publication(weakref.ref(segment), number, published, Memo())
+
     def past(self, segment: Segment) -> Past | None:
         """Return what was remembered up to the newest state of the board."""
         last = self._newest(segment)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from otelmon.ledger import layout, twin
 from otelmon.metrics import figures
 from otelmon.recommendations import diary
-from otelmon.recommendations.verdict import SEVERITIES
 
 
 if TYPE_CHECKING:
@@ -70,6 +69,9 @@ def item(rule: Rule, finding: Finding, since: str | None) -> dict[str, Any]:
 
 
 def _order(made: Mapping[str, Any]) -> tuple[int, str]:
+    # Here, because only the keeper asks; see the module's first lines.
+    from otelmon.recommendations.verdict import SEVERITIES
+
     return SEVERITIES.index(made["severity"]), made["id"]
 
 

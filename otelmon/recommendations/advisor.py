@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from otelmon import board, faults
 from otelmon.metrics import processes
-from otelmon.metrics.overflow import overflows
 from otelmon.metrics.past import Past
-from otelmon.recommendations import advice, diary, evidence
-from otelmon.recommendations.evidence import WINDOW_SECONDS, Evidence
+from otelmon.recommendations import advice, diary
 from otelmon.settings.owned import used
 
 
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
     from otelmon.ledger.reader import Reading
     from otelmon.ledger.segment import Segment
     from otelmon.recommendations.diary import Entry
-    from otelmon.recommendations.evidence import Server
+    from otelmon.recommendations.evidence import Evidence, Server
     from otelmon.settings import Settings
 
 
@@ -57,13 +55,14 @@ class Advisor:
         Raises:
             LedgerError, OSError: there is no space for it.
         """
-        patience = evidence.PATIENCE_SECONDS
         if time.monotonic() < self._due:
             return
-        self._due = time.monotonic() + patience / _PERIODS
         # Here, because only the keeper is to pay for the import.
+        from otelmon.recommendations import evidence
         from otelmon.recommendations.catalogue import review
 
+        patience = evidence.PATIENCE_SECONDS
+        self._due = time.monotonic() + patience / _PERIODS
         entries = advice.read_diary(segment)
         found, now = self._gathered(segment, reading, published, entries)
         entries = diary.noted(entries, now, step=patience / _STEPS)
@@ -73,7 +72,8 @@ class Advisor:
     def _gathered(
         self, segment: Segment, reading: Reading, published: Published, entries: list[Entry]
     ) -> tuple[Evidence, Entry]:
-        from otelmon.recommendations import gathering
+        from otelmon.metrics.overflow import overflows
+        from otelmon.recommendations import evidence, gathering
 
         past = Past(segment, board.newest(segment))
         spans, points = past.spans, past.points
@@ -81,7 +81,7 @@ class Advisor:
         memory = processes.resident(reading)
         now = gathering.entry(reading, published, requests, known, memory)
         patience = evidence.PATIENCE_SECONDS
-        found = Evidence(
+        found = evidence.Evidence(
             settings=self._settings,
             seconds=gathering.lasted(points),
             patience=patience,
@@ -90,7 +90,7 @@ class Advisor:
             routes=gathering.routes(spans, reading, requests.errors),
             queue_p95=gathering.queue_p95(spans),
             points=points,
-            counts=diary.counted(entries, now, WINDOW_SECONDS),
+            counts=diary.counted(entries, now, evidence.WINDOW_SECONDS),
             workers=len(reading.workers),
             memory={int(slot): size for slot, (_, size) in now.memory.items()},
             growth=diary.growth(entries, now, hour=_HOURS * patience),

@@ -6,7 +6,6 @@ of the environment, the judgement of values given in code, the messages, and wha
 
 from __future__ import annotations
 
-import difflib
 import functools
 import logging
 from dataclasses import dataclass, field, fields
@@ -160,6 +159,9 @@ def warn_of_unknown(
     """Warn of each name with one of our *prefixes* that is none of the *known*."""
     unknown = {name for name in environ if name.startswith(prefixes)}.difference(known)
     for name in set_in(environ, sorted(unknown)):
+        # Here, because only a name that is wrong is to pay for the import.
+        import difflib
+
         nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
         warn_once(f"{name!a} is no variable of otelmon; the nearest known name is {nearest}.")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Final
 
 from otelmon import faults
@@ -14,7 +14,6 @@ from otelmon.views.history import history
 from otelmon.views.livez import livez
 from otelmon.views.metrics import metrics
 from otelmon.views.monitoring import monitoring
-from otelmon.views.prometheus import PrometheusPage
 from otelmon.views.readyz import readyz
 from otelmon.views.recommendations import recommendations
 from otelmon.views.response import Response, refusal
@@ -66,7 +65,7 @@ class OpsApp:
         settings = source.settings
         views: dict[str, View] = {path: partial(view, source) for path, view in _VIEWS.items()}
         if settings.enable_prometheus:
-            views[PROMETHEUS] = PrometheusPage(source)
+            views[PROMETHEUS] = _prometheus(source)
         at = {path: path for path in views} if fallback is None else _moved(settings, views)
         self._fallback = fallback or _not_found
         self.paths = {
@@ -78,6 +77,22 @@ class OpsApp:
         """Answer, or let the fallback answer."""
         endpoint = self.paths.get(environ.get("PATH_INFO", ""), self._fallback)
         return endpoint(environ, start_response)
+
+
+def _prometheus(source: Source) -> View:
+    """Return the view of `/metrics`, which is made when it is asked for first."""
+
+    @cache
+    def page() -> View:
+        # Here, because only who is scraped is to pay for the import, as for that of the SDK.
+        from otelmon.views.prometheus import PrometheusPage
+
+        return PrometheusPage(source)
+
+    def view(environ: WSGIEnvironment) -> Response:
+        return page()(environ)
+
+    return view
 
 
 def _moved(settings: Settings, pages: Iterable[str]) -> dict[str, str]:
