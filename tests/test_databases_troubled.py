@@ -170,4 +170,6 @@ def test_engines_of_asyncio_are_counted(postgres: Postgres, seen: Databases) -> 
     assert (pool["used"], pool["wait"]["count"], pool["use"]["count"]) == (0, 6, 6)
     assert max(used) == 2
     assert seen.provider.observe()
+    # Nobody asks on such a connection, so nothing is known.
+    assert seen.pool(NAME)["server_limit"] is None
     assert seen.operations()["SELECT", None] >= 6

@@ -30,7 +30,12 @@ _POSTGRESQL: Final = """
     FROM pg_catalog.pg_settings
     WHERE name IN ('max_connections', 'superuser_reserved_connections', 'reserved_connections')
 """
-_MYSQL: Final = "SELECT @@max_connections"
+# An account may have a limit of its own, which hosted servers often give; 0 stands for none.
+_MYSQL: Final = """
+    SELECT CASE WHEN @@session.max_user_connections > 0
+    THEN LEAST(@@session.max_user_connections, @@global.max_connections)
+    ELSE @@global.max_connections END
+"""
 _QUESTIONS: Final = {"postgresql": _POSTGRESQL, "mysql": _MYSQL, "mariadb": _MYSQL}
 _AGAIN_NS: Final = 300 * 1_000_000_000
 
