@@ -18,7 +18,7 @@ from otelmon.hardening.limit_measures import LimitMeasures
 from otelmon.hardening.limit_memory import MEMORY
 from otelmon.ledger.opening import opened_quotas
 from otelmon.settings.rules import Rate
-from tests.limited import Answered, asked, limited, made, ok, passed
+from tests.limited import Answered, asked, close_limits, limited, ok, passed
 from tests.metered import Metered
 from tests.recorder import this_instance
 from tests.redis_server import RedisServer
@@ -41,9 +41,7 @@ LOGIN = Policy("login", "5/minute", paths=("/login",), methods=("POST",))
 def _fresh() -> Iterator[None]:
     faults.forget()
     yield
-    MEMORY.forget()
-    while made:
-        made.pop().close()
+    close_limits()
     faults.forget()
 
 
@@ -398,29 +396,6 @@ def test_threads_of_one_process_share_the_limit_exactly() -> None:
 def _redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     with RedisServer(tmp_path_factory.mktemp("redis")) as server:
         yield server
-
-
-def test_redis_counts_all_policies_and_holds_no_address(redis: RedisServer) -> None:
-    """The same answers as from memory, and keys that tell nobody who asked."""
-    redis.reset()
-    app = limited(env={"REDIS_URL": redis.url}, policies=[LOGIN])
-    answers = [_post(app, "/login") for _ in range(7)]
-    assert [each.status for each in answers] == [200] * 5 + [429] * 2
-    assert answers[0]["RateLimit"] == '"default";r=99;t=60, "login";r=4;t=60'
-    assert answers[6]["RateLimit"] == f'"login";r=0;t={answers[6]["Retry-After"]}'
-    assert passed(app, 150) == 95
-    with redis.client() as client:
-        keys = b" ".join(client.keys("*"))
-    assert b"9.9.9.9" not in keys
-    assert keys.count(b"otelmon:limits:") == 2
-
-
-def test_two_services_in_one_redis_have_limits_of_their_own(redis: RedisServer) -> None:
-    """By OTEL_SERVICE_NAME."""
-    redis.reset()
-    for name in ("shop", "blog"):
-        app = limited(env={"REDIS_URL": redis.url, "OTEL_SERVICE_NAME": name})
-        assert passed(app, 110) == 100
 
 
 def test_without_redis_requests_pass_and_are_counted(redis: RedisServer, figures: Figures) -> None:

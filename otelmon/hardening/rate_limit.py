@@ -134,7 +134,6 @@ class RateLimit:
         if client is None:
             return ()
         answer = self._hit(quotas, client)
-        # In Redis those behind one that has refused were not asked.
         stands = tuple(map(Stand, quotas, answer.standings))
         self._book(stands, answer.evicted)
         return stands
