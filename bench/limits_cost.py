@@ -23,6 +23,7 @@ from bench.tables import show
 from otelmon import RateLimit, Settings, monitor, stack
 from otelmon.hardening import limit_memory
 from otelmon.hardening.limit_memory import LimitMemory
+from otelmon.hardening.limit_redis import LimitRedis
 from otelmon.hardening.policies import Policy, ruled
 from otelmon.ledger.identity import Identity, Process, boot_id, network_namespace, start_time
 
@@ -76,9 +77,14 @@ def _measured(socket: str, directory: str) -> dict[str, Cost]:
     assert stack._instance is not None  # noqa: SLF001 - nobody serves here
     stack._instance.ledger.serve_alone()  # noqa: SLF001 - as above
     redis = RedisStorage(f"redis+unix://{socket}")
+    in_redis = LimitRedis(f"unix://{socket}", "bench")
+    several = ruled([Policy(name, f"{_MANY}/minute") for name in ("one", "two", "three")])
+    three = [quota for each in several for quota in each.quotas]
     return measure(
         {
             "otelmon, shared memory": lambda: memory.hit(ruling.quotas, "192.0.2.1", settings),
+            "otelmon, Redis": lambda: in_redis.hit(ruling.quotas, "192.0.2.1"),
+            "otelmon, Redis, three policies": lambda: in_redis.hit(three, "192.0.2.1"),
             "limits, memory of one process": _of_limits(MemoryStorage(), told=False),
             "limits, memory, with what is left": _of_limits(MemoryStorage(), told=True),
             "limits, Redis": _of_limits(redis, told=False),

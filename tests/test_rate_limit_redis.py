@@ -9,17 +9,22 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from redis.exceptions import ClusterCrossSlotError
 
 from otelmon import Policy, faults
 from otelmon.hardening.limit_redis import LimitRedis
 from otelmon.hardening.policies import ruled
 from otelmon.ledger.sliding import Window, is_over, rolled, used
+from otelmon.settings.variables import warn_once
+from tests.gunicorn_server import free_port
 from tests.limited import asked, close_limits, limited, passed
 from tests.redis_server import KINDS, RedisServer
+from tests.waiting import until
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from otelmon.hardening.policies import Quota
     from tests.limited import Answered
@@ -92,6 +97,35 @@ def test_two_services_in_one_redis_have_limits_of_their_own(redis: RedisServer) 
     for name in ("shop", "blog", "shop:{a}", "{}"):
         app = limited(env={"REDIS_URL": redis.url, "OTEL_SERVICE_NAME": name})
         assert passed(app, 110) == 100
+
+
+def test_who_has_no_name_is_told_so_once(
+    redis: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two applications without OTEL_SERVICE_NAME share what a client may ask, which is logged with
+    the setting; one with a name, and one that counts in memory, are told nothing."""
+    warn_once.cache_clear()
+    limited(env={"REDIS_URL": redis.url, "OTEL_SERVICE_NAME": "shop"})
+    limited(env={})
+    assert caplog.messages == []
+    one, other = (limited(env={"REDIS_URL": redis.url}) for _ in range(2))
+    assert passed(one, 60) + passed(other, 60) == 100
+    (said,) = caplog.messages
+    assert "unknown_service" in said
+    assert "Set OTEL_SERVICE_NAME" in said
+
+
+def test_a_request_of_several_policies_is_answered_by_a_cluster(tmp_path: Path) -> None:
+    """All records of a client are in one slot, as a cluster asks of what a script touches."""
+    bus = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+    with RedisServer(tmp_path, "redis", *bus) as node:
+        with node.client(decode_responses=True) as client:
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            assert until(lambda: client.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
+            with pytest.raises(ClusterCrossSlotError):
+                client.mget("a", "b")
+        app = limited(env={"REDIS_URL": node.url, "OTEL_SERVICE_NAME": "{}"}, policies=[LOGIN])
+        assert [post(app).status for _ in range(6)] == [200] * 5 + [429]
 
 
 def test_a_refused_request_is_counted_under_none_of_its_policies(

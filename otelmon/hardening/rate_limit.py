@@ -19,8 +19,9 @@ from otelmon.hardening.policies import Paths, Policy, plain, ruled
 from otelmon.hardening.problem import problem, refuse
 from otelmon.middleware.routes.places import inside
 from otelmon.recommendations.unknown_clients import UNKNOWN
-from otelmon.settings import Settings
+from otelmon.settings import UNNAMED, Settings
 from otelmon.settings.rules import OFF
+from otelmon.settings.variables import warn_once
 from otelmon.stack import Monitor
 
 
@@ -56,8 +57,8 @@ class RateLimit:
     `Policy`), that are not limited either, nor are the endpoints of `monitor`. Where nobody can
     tell the client, as on a unix socket, its requests pass; that is logged once and counted.
 
-    Counts lie in shared memory, or in Redis if REDIS_URL is set. If they cannot be had within
-    0.25 s, a request passes and is counted as unchecked.
+    Counts lie in shared memory, or in Redis if REDIS_URL is set, under OTEL_SERVICE_NAME. If they
+    cannot be had within 0.25 s, a request passes and is counted as unchecked.
 
     *legacy_headers* adds X-RateLimit-Limit, -Remaining and -Reset (seconds).
 
@@ -92,7 +93,7 @@ class RateLimit:
         self._exempt = Paths(exempt) if exempt else None
         self._legacy = legacy_headers
         url = settings.redis().url if self._rulings else None
-        self._redis = None if url is None else LimitRedis(url, settings.service_name)
+        self._redis = None if url is None else _in_redis(url, settings.service_name)
         self._warn_of_unknown = functools.cache(self._warned_of_unknown)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -205,6 +206,17 @@ class RateLimit:
             figures.failed(error)
         except Exception as fault:  # noqa: BLE001 - as in `_book`
             faults.report("rate_limit_measures", fault)
+
+
+def _in_redis(url: str, service: str) -> LimitRedis:
+    counts = LimitRedis(url, service)
+    if service == UNNAMED:
+        warn_once(
+            f"The rate limits in Redis count for {UNNAMED}, as do those of all other applications "
+            "there that have no name: a client's requests to one count for the others. Set "
+            "OTEL_SERVICE_NAME to what this one is called on all its machines."
+        )
+    return counts
 
 
 def _refusal(refused: Sequence[Stand], ours: Iterable[tuple[str, str]]) -> Response:
