@@ -436,6 +436,28 @@ def test_without_redis_requests_pass_and_are_counted(redis: RedisServer, figures
         ({"exempt": [re.compile(rb"/static")]}, "is no text"),
         ({"policies": [Policy("a", "1/minute", paths=(b"/a",))]}, "The path b'/a' is no text"),  # type: ignore[arg-type]
         ({"key": "HTTP_X_API_KEY"}, "key is 'HTTP_X_API_KEY'"),
+        (
+            {"policies": [Policy("a", "1/minute", methods=(1,))]},  # type: ignore[arg-type]
+            "The policy 'a' has the method 1: give a name like 'POST'.",
+        ),
+        (
+            {"policies": [Policy("a", "1/minute", methods=1)]},  # type: ignore[arg-type]
+            "A list of the policy 'a' is 1: give a list, as in ('POST',).",
+        ),
+        (
+            {"policies": [("login", "5/minute")]},
+            "policies has ('login', '5/minute'), which is none: give Policy('login', '5/minute').",
+        ),
+        (
+            {"policies": "login"},
+            "policies is 'login': give a list, as in [Policy('login', '5/minute')].",
+        ),
+        ({"policies": LOGIN}, "give a list, as in [Policy('login', '5/minute')]."),
+        ({"policies": [Policy("a", 5)]}, "The rate of the policy 'a' is 5: give counts from 1 up"),  # type: ignore[arg-type]
+        ({"allow": "10.0.0.0/8"}, "allow is '10.0.0.0/8': give a list, as in ['10.0.0.0/8']."),
+        ({"allow": [1]}, "allow has 1, which is no network"),
+        ({"exempt": "/static"}, "exempt is '/static': give a list, as in ['/static']."),
+        ({"legacy_headers": "no"}, "legacy_headers is 'no': give True or False."),
         ({"env": {"RATE_LIMIT": "many"}}, "RATE_LIMIT is 'many'"),
         ({"env": {"TRUSTED_PROXIES": "-1"}}, "TRUSTED_PROXIES is"),
     ],

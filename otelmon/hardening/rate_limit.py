@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from otelmon import faults
 from otelmon.errors import ConfigError
-from otelmon.hardening import limit_measures
+from otelmon.hardening import arguments, limit_measures
+from otelmon.hardening.arguments import listed
 from otelmon.hardening.clients import Clients, short
 from otelmon.hardening.fields import Stand, beside, fields
 from otelmon.hardening.limit_measures import measures
@@ -21,6 +22,7 @@ from otelmon.middleware.routes.places import inside
 from otelmon.recommendations.unknown_clients import UNKNOWN
 from otelmon.settings import UNNAMED, Settings
 from otelmon.settings.rules import OFF
+from otelmon.settings.text import shown
 from otelmon.settings.variables import warn_once
 from otelmon.stack import Monitor
 
@@ -79,17 +81,24 @@ class RateLimit:
         settings: Settings | None = None,
     ) -> None:
         """Wrap *app*."""
+        arguments.refuse(arguments.problems_of(app, settings, legacy_headers=legacy_headers))
         self.app = app
         self._settings = settings = settings or Settings.from_env()
         limits = settings.limits()
         rate = limits.rate_limit if limit is None else limit
-        default = () if rate == OFF else (Policy("default", rate),)
-        self._rulings = () if settings.disabled else ruled([*default, *policies])
-        self._clients = Clients(limits.trusted_proxies, allow)
+        is_off = isinstance(rate, str) and rate == OFF
+        default = () if is_off else (Policy("default", rate),)
+        more = listed("policies", policies, example="[Policy('login', '5/minute')]")
+        self._rulings = () if settings.disabled else ruled([*default, *more])
+        self._clients = Clients(
+            limits.trusted_proxies, listed("allow", allow, example="['10.0.0.0/8']")
+        )
         if key is not None and not callable(key):
-            raise ConfigError(f"key is {key!r}: give what is called with the environ, or None.")
+            raise ConfigError(
+                f"key is {shown(key)}: give what is called with the environ, or None."
+            )
         self._key = key
-        exempt = tuple(exempt)
+        exempt = listed("exempt", exempt, example="['/static']")
         self._exempt = Paths(exempt) if exempt else None
         self._legacy = legacy_headers
         url = settings.redis().url if self._rulings else None
