@@ -24,11 +24,16 @@ if TYPE_CHECKING:
 
 
 LIMIT: Final = "otelmon.db.server.connection.limit"
-# Without those that are kept for the administrator.
+# Without those that are kept for the administrator; a role or a database may be allowed fewer.
 _POSTGRESQL: Final = """
-    SELECT sum(CASE name WHEN 'max_connections' THEN setting::int ELSE -setting::int END)
-    FROM pg_catalog.pg_settings
-    WHERE name IN ('max_connections', 'superuser_reserved_connections', 'reserved_connections')
+    SELECT least(
+        (SELECT sum(CASE name WHEN 'max_connections' THEN setting::int ELSE -setting::int END)
+        FROM pg_catalog.pg_settings
+        WHERE name IN ('max_connections', 'superuser_reserved_connections', 'reserved_connections')),
+        (SELECT nullif(rolconnlimit, -1) FROM pg_catalog.pg_roles WHERE rolname = current_user),
+        (SELECT nullif(datconnlimit, -1) FROM pg_catalog.pg_database
+        WHERE datname = current_database())
+    )
 """
 # An account may have a limit of its own, which hosted servers often give; 0 stands for none.
 _MYSQL: Final = """
