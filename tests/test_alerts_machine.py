@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
 from tests import tmpfs
-from tests.cgroups import MIB, real
+from tests.cgroups import MIB, real, wearing
 from tests.gunicorn_server import Gunicorn
 from tests.test_alerts_gunicorn import alert, stands
 from tests.waiting import until
@@ -48,21 +45,6 @@ _ENV: Final = {
     "ALERT_DISK_THRESHOLD": "80",
     "ALERT_DISK_CRITICAL_THRESHOLD": "95",
 }
-
-
-@contextmanager
-def wearing(group: Real, code: str) -> Iterator[None]:
-    """Run a program in the group until the end of the block."""
-    burner = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, text=True)
-    try:
-        group.take(burner.pid)
-        assert burner.stdin is not None
-        burner.stdin.write("go\n")
-        burner.stdin.close()
-        yield
-    finally:
-        burner.kill()
-        burner.wait()
 
 
 @pytest.fixture(name="site", scope="module")

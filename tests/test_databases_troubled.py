@@ -118,6 +118,21 @@ def test_the_limit_is_asked_once(seen: Databases, shop: Engine, proxy: TcpProxy)
         assert (pool["used"], pool["idle"], pool["create"]["count"]) == (1, 0, 1)
 
 
+@pytest.mark.parametrize("what", ["DATABASE shop", "ROLE postgres"])
+def test_a_limit_of_the_database_or_the_role_is_the_limit(
+    seen: Databases, shop: Engine, postgres: Postgres, what: str
+) -> None:
+    """Where the server allows fewer connections to these than to all, that is what is told."""
+    postgres.execute(f"ALTER {what} CONNECTION LIMIT 9")
+    try:
+        with shop.connect() as one:
+            one.execute(text("SELECT 1"))
+            assert seen.provider.observe()
+        assert seen.pool(NAME)["server_limit"] == 9
+    finally:
+        postgres.execute(f"ALTER {what} CONNECTION LIMIT -1")
+
+
 def test_nobody_waits_for_the_limit(seen: Databases, shop: Engine, proxy: TcpProxy) -> None:
     """While the server does not answer our question, queries run, and the beat goes on in time."""
     with shop.connect() as one:
@@ -169,4 +184,6 @@ def test_engines_of_asyncio_are_counted(postgres: Postgres, seen: Databases) -> 
     assert (pool["used"], pool["wait"]["count"], pool["use"]["count"]) == (0, 6, 6)
     assert max(used) == 2
     assert seen.provider.observe()
+    # Nobody asks on such a connection, so nothing is known.
+    assert seen.pool(NAME)["server_limit"] is None
     assert seen.operations()["SELECT", None] >= 6

@@ -16,13 +16,15 @@ from opentelemetry.sdk.metrics.export import HistogramDataPoint
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
-from otelmon import faults
 from otelmon.instruments.http_client import observe_http_client
 from otelmon.ledger.requests import SECONDS
-from tests.http_clients import (
+from tests.http_clients import (  # noqa: F401 - fixtures
     CLIENTS,
     DURATION,
     HERE,
+    each_client,
+    metered_clients,
+    near_peer,
     refused,
     seen_by,
 )
@@ -31,26 +33,9 @@ from tests.metered import Metered
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     Ask = Callable[..., int]
-
-
-@pytest.fixture(name="peer")
-def _peer() -> Iterator[Peer]:
-    with http_peer() as peer:
-        yield peer
-
-
-@pytest.fixture(name="metered")
-def _metered() -> Iterator[Metered]:
-    metered = Metered()
-    with observe_http_client(hosts={HERE}, meter=metered.meter):
-        yield metered
-    assert faults.seen() == {}
-
-
-each_client = pytest.mark.parametrize("ask", CLIENTS.values(), ids=CLIENTS.keys())
 
 
 # -- figures ---------------------------------------------------------------------------------------

@@ -19,35 +19,17 @@ from otelmon.caches import entries, stores
 from otelmon.instruments.libraries import observe_libraries
 from otelmon.instruments.lookups import OPERATIONS, RESULT
 from otelmon.metrics import caches
-from tests.counting import Counting, counting
-from tests.redis_server import RedisServer
+from tests.counting import counted_caches, counting  # noqa: F401 - a fixture
+from tests.redis_server import RedisServer, empty_redis, running_redis  # noqa: F401 - fixtures
 from tests.tcp_proxy import TcpProxy
 from tests.waiting import until
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
-
-@pytest.fixture(name="running", scope="module")
-def _running(tmp_path_factory: Any) -> Iterator[RedisServer]:  # noqa: ANN401 - pytest's
-    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-
-
-@pytest.fixture(name="server")
-def _server(running: RedisServer) -> RedisServer:
-    running.reset()
-    return running
-
-
-@pytest.fixture(name="count", autouse=True)
-def _count(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counting]:
-    monkeypatch.delenv("REDIS_URL", raising=False)
-    with counting() as count:
-        monkeypatch.setattr("otelmon.stack.meter_provider", lambda: count.provider)
-        yield count
+    from tests.counting import Counting
 
 
 @pytest.fixture(name="make", params=["redis", "memory"])

@@ -18,7 +18,7 @@ from otelmon.settings.owned import (
     Static,
     use,
 )
-from otelmon.settings.resource import service_attributes
+from otelmon.settings.resource import UNNAMED, service_attributes
 from otelmon.settings.rules import (
     DIRECTORY,
     FRACTION,
@@ -221,7 +221,7 @@ class Settings(Thresholds):
         "OTEL_SDK_DISABLED", False, STANDARD_SWITCH, "OpenTelemetry's own switch."
     )
     service_name: str = variable(
-        "OTEL_SERVICE_NAME service.name", "unknown_service", TEXT, "Name of the service."
+        "OTEL_SERVICE_NAME service.name", UNNAMED, TEXT, "Name of the service."
     )
     service_version: str = variable("service.version", "1.0.0", TEXT, "Version of the app.")
     metrics_exporters: tuple[str, ...] = variable(
