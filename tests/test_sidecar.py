@@ -80,8 +80,10 @@ def test_the_port_answers_while_every_worker_is_stuck_in_c(tmp_path: Path) -> No
         ThreadPoolExecutor(3) as clients,
     ):
         server.wait_for_workers()
-        the_sidecar(server)
+        maps = Path(f"/proc/{the_sidecar(server).pid}/maps")
         assert until(lambda: server.ops("/health").json()["status"] == "healthy"), server.log
+        # What the text takes, ctypes among it, is there before somebody asks for it.
+        assert until(lambda: "/_ctypes." in maps.read_text()), server.log
         stuck = [clients.submit(try_get, server, "/stuck/25") for _ in range(3)]
         assert until(lambda: figure(server, "workers", "busy") == 3), server.log
         for path in ("/health", "/livez", "/readyz", "/api/metrics", "/metrics"):
