@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 import requests
 import urllib3
+
+from tests.free_ports import free_port
 
 
 if TYPE_CHECKING:
@@ -65,6 +66,5 @@ def seen_by(metered: Metered) -> Counter[tuple[str, int]]:
 
 
 def refused() -> int:
-    """Return a port that nobody listens on."""
-    with socket.create_server((HERE, 0)) as server:
-        return int(server.getsockname()[1])
+    """Return a port that nobody listens on, and nobody begins to."""
+    return free_port()

@@ -40,6 +40,7 @@ def _server(running: RedisServer) -> RedisServer:
 
 @pytest.fixture(name="count", autouse=True)
 def _count(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counting]:
+    monkeypatch.setattr("otelmon.caches.look_up._PATIENCE", 20.0)
     with counting() as count:
         monkeypatch.setattr("otelmon.stack.meter_provider", lambda: count.provider)
         yield count
