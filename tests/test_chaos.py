@@ -75,9 +75,17 @@ def kill_one(server: Gunicorn) -> int:
 
 
 def run(
-    server: Gunicorn, seconds: float, actions: list[Callable[[], int]], *, paths: list[str]
+    server: Gunicorn,
+    seconds: float,
+    actions: list[Callable[[], int]],
+    *,
+    paths: list[str],
+    least: int = 0,
 ) -> Run:
-    """Keep *server* under load and under watch for *seconds*, with *actions* spread over them."""
+    """Keep *server* under load and under watch for *seconds*, with *actions* spread over them.
+
+    On a slow machine for longer: until there were *least* requests.
+    """
     watch, stop = Watch(), threading.Event()
 
     def keep_watching() -> None:
@@ -85,7 +93,7 @@ def run(
             scrape(server, watch)
 
     watcher = threading.Thread(target=keep_watching)
-    load = Load(server.port, seconds, paths)
+    load = Load(server.port, seconds, paths, least=least)
     started = time.monotonic()
     watcher.start()
     kills = 0
@@ -157,7 +165,7 @@ def test_totals_survive_kills_reloads_and_resizing(tmp_path: Path, judge: Judge)
         ):
             actions.insert(at, send(server, number))
         actions.insert(24, server.upgrade)
-        done = run(server, 24, actions, paths=PATHS)
+        done = run(server, 24, actions, paths=PATHS, least=5000)
         judge(server, done)
         assert done.kills == 30
         assert done.tally.attempts >= 5000
@@ -194,7 +202,8 @@ def test_totals_survive_recycling(tmp_path: Path, judge: Judge, workers: int) ->
 
 def test_totals_survive_timeouts(tmp_path: Path, judge: Judge) -> None:
     """Workers that gunicorn aborts for their timeout lose what they had in flight, and no more."""
-    with Gunicorn(tmp_path, args=("--timeout", "1")) as server:
+    # Loaded before: a worker whose start takes longer than that would never come to serve.
+    with Gunicorn(tmp_path, preload=True, args=("--timeout", "1")) as server:
         server.wait_for_workers()
         done = run(server, 8, [], paths=["/ok"] * 20 + ["/slow/3"] + ["/ok"] * 180)
         judge(server, done)
