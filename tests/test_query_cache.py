@@ -60,9 +60,7 @@ def patient(server: RedisServer, **options: Any) -> QueryCache:  # noqa: ANN401 
 
 @pytest.fixture(name="make", params=["redis", "memory"])
 def _make(request: pytest.FixtureRequest, server: RedisServer) -> Callable[..., QueryCache]:
-    if request.param == "redis":
-        return partial(patient, server)
-    return partial(QueryCache, "tests")
+    return partial(patient, server) if request.param == "redis" else partial(QueryCache, "tests")
 
 
 class Maker:
