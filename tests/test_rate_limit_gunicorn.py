@@ -76,7 +76,7 @@ def test_exactly_the_limit_passes_over_four_workers(
 ) -> None:
     """Eight clients of one address hammer from idle: 100 requests pass, whoever answers them."""
     with _server(tmp_path, worker_class=kind, preload=preload, args=args) as server:
-        assert hammer(server.port, times=ASKED) == EXACTLY
+        assert hammer(server.port, times=ASKED) == EXACTLY, server.log
 
 
 def test_a_reload_and_an_upgrade_keep_the_count(tmp_path: Path) -> None:
