@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +13,7 @@ import urllib3
 
 from otelmon import faults
 from otelmon.instruments.http_client import observe_http_client
+from tests.free_ports import free_port
 from tests.http_peer import Peer, http_peer
 from tests.metered import Metered
 
@@ -71,9 +71,8 @@ def seen_by(metered: Metered) -> Counter[tuple[str, int]]:
 
 
 def refused() -> int:
-    """Return a port that nobody listens on."""
-    with socket.create_server((HERE, 0)) as server:
-        return int(server.getsockname()[1])
+    """Return a port that nobody listens on, and nobody begins to."""
+    return free_port()
 
 
 each_client = pytest.mark.parametrize("ask", CLIENTS.values(), ids=CLIENTS.keys())

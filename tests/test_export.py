@@ -168,7 +168,7 @@ def test_blocks_are_yaml(tree: dict[str, Any], lines: Sequence[str]) -> None:
 
 
 def test_prometheus_runs_rules_and_scrape_as_they_are_exported(tmp_path: Path) -> None:
-    """A real one takes both files, finds every rule well, and an alert that is due is pending."""
+    """A real one takes both files, finds every rule well, and an alert that is due is on its way."""
     token_file = tmp_path / "token"
     token_file.write_text(TOKEN)
     env = {
@@ -191,13 +191,14 @@ def test_prometheus_runs_rules_and_scrape_as_they_are_exported(tmp_path: Path) -
         with prometheus:
             assert until(lambda: _is_pending(prometheus), 60, every=0.2), prometheus.log
             assert until(lambda: _all_are_well(prometheus), 60, every=0.2)
-            assert prometheus.number('up{job="shop"}') == 1
+            # A scrape that a busy machine was too slow for is followed by another.
+            assert until(lambda: prometheus.number('up{job="shop"}') == 1, 60)
 
 
 def _is_pending(prometheus: Prometheus) -> bool:
     found = prometheus.api("alerts")["alerts"]
     states = {each["labels"]["alertname"]: each["state"] for each in found}
-    return states.get("OtelmonHighMemory") == "pending"
+    return states.get("OtelmonHighMemory") in ("pending", "firing")
 
 
 def _all_are_well(prometheus: Prometheus) -> bool:

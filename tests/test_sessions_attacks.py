@@ -144,7 +144,7 @@ def test_expired_a_session_in_redis_is_forgotten_unless_it_is_used(server: Redis
     browser.go("/put/a")
     assert browser.cookie is not None
     with server.client() as client:
-        client.pexpire(key_of(browser.cookie), 5000)
+        client.pexpire(key_of(browser.cookie), 60_000)
         browser.go("/")
         assert 900_000 < int(client.pttl(key_of(browser.cookie))) <= 1_000_000
         client.pexpire(key_of(browser.cookie), 1)
