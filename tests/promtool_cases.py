@@ -6,17 +6,21 @@ A state is what a minute's samples are, and how many rules are to fire then by s
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from otelmon.metrics.prometheus import Names
+
 
 MINUTES: Final = 20
 HOURS: Final = 90
 """Minutes, where a rule looks back for an hour"""
-LONG: Final = 80 * 60
+LONG: Final = 30 * 60
+"""Minutes, where a rule looks back for days: what it sees of them is all alike"""
 
 
 class State(NamedTuple):
@@ -119,6 +123,8 @@ STATES: Final = {
         State(_cache(75, 25)),
         State(_cache(65, 35), 1),
         State(_cache(35, 65), 1, 1),
+        State(_cache(0, 60), 1, 1),
+        State(_cache(60, 0)),
         State(_cache(0, 9)),
     ],
     "OtelmonPoolExhausted": [State(_pool(90)), State(_pool(91), 1), State(_pool(98), 1, 1)],
@@ -157,18 +163,56 @@ STATES: Final = {
 
 
 _SLO: Final = "OtelmonErrorBudgetBurn"
+# The other names of the same; what is none of them is called alike in all vocabularies.
+_SEMCONV: Final = {
+    "app_requests_total": "http_server_request_duration_seconds_count",
+    'status="500"': 'error_type="500"',
+    "app_request_duration_seconds": "http_server_request_duration_seconds",
+    "app_cache_hits_total{": 'otelmon_cache_operations_total{otelmon_cache_result="hit",',
+    "app_cache_misses_total{": 'otelmon_cache_operations_total{otelmon_cache_result="miss",',
+}
 
 
-def write(directory: Path, rules: Path) -> list[Path]:
+def series(expression: str) -> set[str]:
+    """Return the names of the series that an expression asks for."""
+    for aside in (r'"[^"]*"', r"\{[^}]*\}", r"\[[^]]*\]", r"\bby \([^)]*\)"):
+        expression = re.sub(aside, "", expression)
+    return set(re.findall(r"\b[a-z]\w*\b(?! ?\()", expression)) - {"and", "sum"}
+
+
+def write(directory: Path, rules: Path, *, names: Names = "seed") -> list[Path]:
     """Write the unit tests of a file of *rules*; return the files of tests.
 
-    Those of days are apart, since rules are judged seldom there.
+    Those of days are apart, since rules are judged seldom there. By other names than the seed's only
+    those are played that have other names.
     """
-    short = {name: states for name, states in STATES.items() if name != _SLO}
+    states = {
+        name: [each._replace(series=_named(each.series, names)) for each in found]
+        for name, found in STATES.items()
+        if names == "seed" or any(_in_semconv(each.series) != each.series for each in found)
+    }
+    long = {_SLO: states.pop(_SLO)}
     return [
-        _written(directory / "short.yml", rules, short, every="1m"),
-        _written(directory / "long.yml", rules, {_SLO: STATES[_SLO]}, every="20m"),
+        _written(directory / "short.yml", rules, states, every="1m"),
+        _written(directory / "long.yml", rules, long, every="20m"),
     ]
+
+
+def _named(series: dict[str, str], names: Names) -> dict[str, str]:
+    """Return the series as that vocabulary has them."""
+    found = series if names != "semconv" else {}
+    return found if names == "seed" else {**found, **_in_semconv(series)}
+
+
+def _in_semconv(series: dict[str, str]) -> dict[str, str]:
+    """Return them by their other names: an error is an attribute there, and what never was has no series."""
+    found = {}
+    for key, samples in series.items():
+        if not key.startswith("app_errors") and not samples.startswith("0+0x"):
+            for name, other in _SEMCONV.items():
+                key = key.replace(name, other)  # noqa: PLW2901 - step by step
+            found[key] = samples
+    return found
 
 
 def _written(path: Path, rules: Path, states: dict[str, list[State]], *, every: str) -> Path:

@@ -20,6 +20,7 @@ from otelmon.settings import Settings
 from tests import promtool_cases
 from tests.gunicorn_server import Gunicorn
 from tests.prometheus_server import Prometheus
+from tests.scrapes import samples
 from tests.waiting import until
 
 
@@ -51,12 +52,15 @@ def test_promtool_finds_nothing_wrong_with_the_rules(
     assert "FAILED" not in run("promtool", "check", "rules", str(path))
 
 
-def test_every_alert_fires_when_it_is_to_and_not_else(tmp_path: Path) -> None:
+@pytest.mark.parametrize("names", ["seed", "semconv", "both"])
+def test_every_alert_fires_when_it_is_to_and_not_else(
+    tmp_path: Path, names: Literal["seed", "semconv", "both"]
+) -> None:
     """promtool plays each through its states: well, past the warning, past the critical, too few."""
     rules = tmp_path / "otelmon.rules.yml"
-    settings = Settings(slo_availability=99.9)
+    settings = Settings(slo_availability=99.9, prometheus_names=names)
     rules.write_text(prometheus_rules(settings, job="shop"))
-    tests = promtool_cases.write(tmp_path, rules)
+    tests = promtool_cases.write(tmp_path, rules, names=names)
 
     assert run("promtool", "test", "rules", *map(str, tests)).count("SUCCESS") == len(tests)
     exported = [*alerts(settings, job="shop"), *burn_rates(settings)]
@@ -162,6 +166,28 @@ def test_the_command_reads_the_environment(
 def test_blocks_are_yaml(tree: dict[str, Any], lines: Sequence[str]) -> None:
     """Mappings and lists are indented, texts are quoted, and comments stand in front."""
     assert blocks.text(tree, about=["of", ""]).splitlines() == ["# of", "#", *lines]
+
+
+# -- an application that is scraped ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("names", ["seed", "semconv", "both"])
+def test_a_scrape_has_every_series_that_the_rules_ask_for(
+    tmp_path: Path, names: Literal["seed", "semconv", "both"]
+) -> None:
+    """Of a real server with traffic, a cache, a pool and a check, whatever the vocabulary is."""
+    env = {"HEALTHY": "1", "MONITORING_INTERVAL": "1", "OTELMON_PROMETHEUS_NAMES": names}
+    settings = Settings(prometheus_names=names, slo_availability=99.9)
+    rules = [*alerts(settings, job="shop"), *burn_rates(settings)]
+    asked = {name for each in rules for name in promtool_cases.series(each.expr)} - {"up"}
+
+    def missing() -> set[str]:
+        server.get("/cache")
+        return asked - {each.partition("{")[0] for each in samples(server.get("/metrics").text)}
+
+    assert len(asked) > 10
+    with Gunicorn(tmp_path, app="tests.apps.faulty:app", workers=1, env=env) as server:
+        assert until(lambda: not missing(), 60, every=0.2), missing()
 
 
 # -- a Prometheus that has them -------------------------------------------------------------------

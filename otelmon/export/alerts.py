@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from otelmon.export.series import BY, requests
+from otelmon.export.series import BY, look_ups, requests
 from otelmon.settings import Levels
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from otelmon.settings import Settings
 
@@ -104,7 +104,7 @@ def _of_machine() -> tuple[_Figure, ...]:
 
 def _of_requests(settings: Settings) -> tuple[_Figure, ...]:
     names = requests(settings)
-    look_ups = f"({_rate('app_cache_hits_total')} + {_rate('app_cache_misses_total')})"
+    cache = look_ups(settings)
     return (
         _Figure(
             "error_rate",
@@ -125,10 +125,11 @@ def _of_requests(settings: Settings) -> tuple[_Figure, ...]:
         _Figure(
             "cache",
             "OtelmonLowCacheHitRate",
-            f"{_rate('app_cache_hits_total')} / {look_ups} < {{}}",
+            # Of the misses: by some names there are no hits before the first one.
+            f"1 - {_rate(cache.misses)} / {_all(_rate, cache.all)} < {{}}",
             "The cache is missed often.",
             "{{ $value | humanizePercentage }} of the look-ups of the last 5 minutes were hits.",
-            f"({_more('app_cache_hits_total')} + {_more('app_cache_misses_total')}) >= {_LOOK_UPS}",
+            f"{_all(_more, cache.all)} >= {_LOOK_UPS}",
         ),
     )
 
@@ -160,6 +161,10 @@ def _rate(counter: str) -> str:
 
 def _more(counter: str) -> str:
     return f"{BY} (increase({_ranged(counter)}))"
+
+
+def _all(of: Callable[[str], str], counters: Iterable[str]) -> str:
+    return f"({' + '.join(map(of, counters))})"
 
 
 def _ranged(counter: str) -> str:
