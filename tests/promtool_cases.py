@@ -50,6 +50,16 @@ def _requests(rate: float, errors: float, *, minutes: int = MINUTES) -> dict[str
     }
 
 
+def _quiet(errors: int, *, at: int) -> dict[str, str]:
+    """Return 24 requests an hour, of which so many fail at one minute."""
+    failed = f"0x{at - 1} {errors}x{HOURS - at}"
+    return {
+        _on("app_requests_total", status="200"): f"0+0.4x{HOURS}",
+        _on("app_requests_total", status="500"): failed,
+        _on("app_errors_total", type="http_500"): failed,
+    }
+
+
 def _timed(ms: float, rate: float) -> dict[str, str]:
     return {
         _on("app_requests_total", status="200"): f"0+{rate:g}x{MINUTES}",
@@ -158,11 +168,14 @@ STATES: Final = {
         State(_requests(100, 0.4, minutes=LONG), 2, 0, minutes=LONG),
         # What the rate of five minutes is too coarse for.
         State(_requests(3, 3, minutes=100), 1, 2, minutes=100),
+        # One error is no reason to wake anybody, however few requests there are; three are.
+        State(_quiet(1, at=86), minutes=HOURS),
+        State(_quiet(2, at=66), minutes=HOURS),
+        State(_quiet(3, at=86), 0, 1, minutes=HOURS),
     ],
 }
 
 
-_SLO: Final = "OtelmonErrorBudgetBurn"
 # The other names of the same; what is none of them is called alike in all vocabularies.
 _SEMCONV: Final = {
     "app_requests_total": "http_server_request_duration_seconds_count",
@@ -191,11 +204,18 @@ def write(directory: Path, rules: Path, *, names: Names = "seed") -> list[Path]:
         for name, found in STATES.items()
         if names == "seed" or any(_in_semconv(each.series) != each.series for each in found)
     }
-    long = {_SLO: states.pop(_SLO)}
     return [
-        _written(directory / "short.yml", rules, states, every="1m"),
-        _written(directory / "long.yml", rules, long, every="20m"),
+        _written(directory / "short.yml", rules, _of(states, range(HOURS + 1)), every="1m"),
+        _written(
+            directory / "long.yml", rules, _of(states, range(HOURS + 1, LONG + 1)), every="20m"
+        ),
     ]
+
+
+def _of(states: dict[str, list[State]], minutes: range) -> dict[str, list[State]]:
+    return {
+        name: [each for each in found if each.minutes in minutes] for name, found in states.items()
+    }
 
 
 def _named(series: dict[str, str], names: Names) -> dict[str, str]:

@@ -83,11 +83,22 @@ def test_the_thresholds_are_those_of_the_settings() -> None:
     assert found["collector", "warning"] == "otelmon_keeper_age_seconds > 20"
 
 
-def test_a_burn_that_could_never_come_has_no_rule() -> None:
-    """Of 93.07 % the factor 14.4 is 99.8 % of all requests; without an objective there is none."""
+def test_there_is_no_burn_that_could_never_come() -> None:
+    """Of 93.07 % the factor 14.4 is 99.8 % of all requests, and no lower objective is taken."""
     assert burn_rates(Settings()) == []
-    assert len(burn_rates(Settings(slo_availability=93.07))) == 4
+    with pytest.raises(ConfigError, match=r"above 93\.06"):
+        Settings(slo_availability=93.05)
+    assert "> 0.99792\n" in burn_rates(Settings(slo_availability=93.07))[0].expr
     assert len(burn_rates(Settings(slo_availability=99.99))) == 4
+
+
+def test_what_burned_is_said_as_it_is() -> None:
+    """The share that failed is the figure; of the budget only the least that has gone is known."""
+    (first, *_) = burn_rates(Settings(slo_availability=99.9))
+    assert first.description == (
+        "{{ $value | humanizePercentage }} of the requests of the last 1h failed, more than 14.4 "
+        "times what 99.9 % allow: with even traffic at least 2 % of the 30-day budget."
+    )
 
 
 def test_every_alert_has_a_runbook() -> None:

@@ -34,8 +34,9 @@ class Alert(NamedTuple):
     """Tells alerts of one name and severity apart"""
 
 
+ERRORS: Final = 3
+"""So many must have failed"""
 _REQUESTS: Final = 20
-_ERRORS: Final = 3
 _TIMED: Final = 10
 _LOOK_UPS: Final = 50
 _POOL: Final = "db_client_connection"
@@ -112,7 +113,7 @@ def _of_requests(settings: Settings) -> tuple[_Figure, ...]:
             f"100 * {_rate(names.errors)} / {_rate(names.all)} > {{}}",
             "Many requests fail.",
             '{{ $value | printf "%.1f" }} % of the requests of the last 5 minutes failed.',
-            f"{_more(names.all)} >= {_REQUESTS}\nand {_more(names.errors)} >= {_ERRORS}",
+            f"{_more(names.all)} >= {_REQUESTS}\nand {_more(names.errors)} >= {ERRORS}",
         ),
         _Figure(
             "response_time",
