@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import pytest
 
 from otelmon import cli
+from otelmon.alerts.built_in import built_in
 from otelmon.errors import ConfigError
 from otelmon.export import blocks
 from otelmon.export.alertmanager import alertmanager
@@ -102,13 +104,13 @@ def test_what_burned_is_said_as_it_is() -> None:
 
 
 def test_every_alert_has_a_runbook() -> None:
-    """docs/runbooks/ has a page for each that is exported, with its name, and the annotation leads there."""
+    """docs/runbooks/ has a page for each that is exported, with its name; where it is published is a setting."""
     settings = Settings(slo_availability=99.9)
     exported = [*alerts(settings, job="shop"), *burn_rates(settings)]
     for each in exported:
         assert each.name in (RUNBOOKS / f"{each.id}.md").read_text(), each.id
-    rules = prometheus_rules(settings, job="shop")
-    assert 'runbook_url: "docs/runbooks/cpu.md"' in rules
+    # A path is no address.
+    assert "runbook_url" not in prometheus_rules(settings, job="shop")
     linked = Settings(alert_runbook_url="https://wiki.example/otelmon/")
     assert '"https://wiki.example/otelmon/cpu"' in prometheus_rules(linked, job="shop")
 
@@ -121,6 +123,13 @@ def test_alertmanager_takes_its_sample(tmp_path: Path) -> None:
     assert "1 inhibit rules" in run("amtool", "check-config", str(path))
 
 
+def test_what_the_process_judges_by_itself_is_exported() -> None:
+    """Each rule that is there without any code has one for Prometheus, and the file says what has none."""
+    exported = {each.id for each in alerts(Settings(), job="{}")}
+    assert exported >= {rule.id for rule in built_in(Settings())}
+    assert "otelmon.add_rule" in prometheus_rules(Settings(), job="shop")
+
+
 # -- the scrape -----------------------------------------------------------------------------------
 
 
@@ -130,6 +139,17 @@ def test_a_port_that_may_be_any_is_to_be_named() -> None:
         scrape(Settings(prometheus_port=0), job="shop")
     assert '"h:1"' in scrape(Settings(prometheus_port=0), job="shop", target="h:1")
     assert '"[::1]:9090"' in scrape(Settings(prometheus_host="::1"), job="shop")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_any_address_is_none_to_scrape(host: str) -> None:
+    """The machine's name stands in its place, and a comment says so."""
+    written = scrape(Settings(prometheus_host=host), job="shop")
+    assert f'targets:\n          - "{socket.gethostname()}:9090"' in written
+    assert f"# PROMETHEUS_HOST is {host}, any address:" in written
+    named = scrape(Settings(prometheus_host=host), job="shop", target="web-1:9090")
+    assert '"web-1:9090"' in named
+    assert "any address" not in named
 
 
 def test_the_token_is_in_no_file() -> None:

@@ -50,7 +50,7 @@ _USUAL: Final = {
 
 def alerts(settings: Settings, *, job: str) -> list[Alert]:
     """Return all alerts that *settings* leave on, the warning of each before its critical one."""
-    return [*_thresholds(settings), *_of_otelmon(settings, job)]
+    return [*_thresholds(settings, job), *_of_otelmon(settings, job)]
 
 
 class _Figure(NamedTuple):
@@ -64,8 +64,8 @@ class _Figure(NamedTuple):
     for_: str = "5m"
 
 
-def _figures(settings: Settings) -> tuple[_Figure, ...]:
-    return (*_of_machine(), *_of_requests(settings), *_of_capacity())
+def _figures(settings: Settings, job: str) -> tuple[_Figure, ...]:
+    return (*_of_machine(), *_of_requests(settings), *_of_capacity(), _of_growth(job))
 
 
 def _of_machine() -> tuple[_Figure, ...]:
@@ -156,6 +156,27 @@ def _of_capacity() -> tuple[_Figure, ...]:
     )
 
 
+def _of_growth(job: str) -> _Figure:
+    """Return that of the workers' memory, as the process judges it; others have `process_*` too."""
+    of_worker = f'{{job="{job}",worker!=""}}'
+    resident = _ranged(f"process_resident_memory_bytes{of_worker}", "30m")
+    old = _doubled(f"(time() - process_start_time_seconds{of_worker} >= 1800)")
+    return _Figure(
+        "worker_memory_growth",
+        "OtelmonWorkerMemoryGrowth",
+        "count by (job, instance) (\n"
+        f"  deriv({resident}) * 3600 / 1e6 > {{}}\n"
+        f"  and deriv({resident}) * 3600 > 0.02 * min_over_time({resident})\n"
+        f"  and on (job, instance, worker) {old}\n"
+        f") >= 0.5 * count by (job, instance) {old}",
+        "The memory of workers grows.",
+        '{{ $value | printf "%.0f" }} workers, half of the old ones or more, grow by more '
+        "than {} MB an hour.",
+        # After a start of Prometheus the half hour is made of few samples.
+        for_="15m",
+    )
+
+
 def _rate(counter: str) -> str:
     return f"{BY} (rate({_ranged(counter)}))"
 
@@ -168,14 +189,18 @@ def _all(of: Callable[[str], str], counters: Iterable[str]) -> str:
     return f"({' + '.join(map(of, counters))})"
 
 
-def _ranged(counter: str) -> str:
-    # Braces are doubled: a threshold is formatted in.
-    return f"{counter}[5m]".replace("{", "{{").replace("}", "}}")
+def _ranged(series: str, window: str = "5m") -> str:
+    return _doubled(f"{series}[{window}]")
 
 
-def _thresholds(settings: Settings) -> Iterator[Alert]:
+def _doubled(text: str) -> str:
+    # A threshold is formatted in.
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def _thresholds(settings: Settings, job: str) -> Iterator[Alert]:
     levels = settings.alert_levels()
-    for figure in _figures(settings):
+    for figure in _figures(settings, job):
         found = levels.get(figure.id, _USUAL.get(figure.id, Levels(None, None)))
         for severity, threshold in found._asdict().items():
             if threshold is not None:
@@ -183,7 +208,8 @@ def _thresholds(settings: Settings) -> Iterator[Alert]:
                 floor = f"\nand {figure.floor.format()}" if figure.floor else ""
                 yield Alert(
                     *(figure.id, figure.name, severity, expr + floor),
-                    *(figure.summary, figure.description, figure.for_),
+                    *(figure.summary, figure.description.replace("{}", f"{threshold:g}")),
+                    figure.for_,
                 )
 
 
