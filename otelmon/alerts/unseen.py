@@ -33,8 +33,10 @@ class Unseen:
 
         *before* is what was said of it at the moment before, whoever was the keeper then.
         """
+        if rule.value is not None or rule.metric in SERIES:
+            return None
         names = {series.instrument.name for series in moment.reading.series}
-        if rule.value is not None or rule.metric in SERIES or rule.metric in names:
+        if rule.metric in names:
             return None
         said = f"no series {rule.metric}"
         known = before if before is not None and before.startswith(said) else None
