@@ -108,23 +108,35 @@ def _miss_nothing(directory: Path, manager: Alertmanager, receiver: Receiver) ->
         set_level(server, 11)
         assert until(lambda: channel(server, "failures") not in (0, 1, None), 30), server.log
         set_level(server, 21)
+        set_other(server, 11)
         assert until(lambda: stands(server, "level") == "firing critical", 30)
+        assert until(lambda: stands(server, "other") == "firing warning", 30)
         # Whoever had to wait for it would do so at all times, and not only when a machine is busy.
         assert until(lambda: median_time(server) < 5 * calm + 0.005, 60)
         said = (channel(server, "state"), channel(server, "error"))
         assert said == ("failing", "ConnectionRefusedError")
         with manager:
-            # Beside it the rule that takes long to fire may fire by now.
-            assert until(lambda: manager.states().get(CRITICAL) == "active", 60), server.log
-            assert WARNING not in manager.states()
-            # What it was told last is on the board with the next publication.
-            assert until(lambda: has_been_told(server), 30)
-            assert server.log.count("alertmanager does not take notifications") == 1
-            set_level(server, 0)
-            assert until(lambda: CRITICAL not in manager.states(), 30), server.log
-            assert until(lambda: (*CRITICAL, "resolved") in receiver.news, 30)
-            # What was over before it came back was told as over, and never as firing.
-            assert (*WARNING, "firing") not in receiver.news
+            assert_is_made_up_for(server, manager, receiver)
+
+
+def assert_is_made_up_for(server: Gunicorn, manager: Alertmanager, receiver: Receiver) -> None:
+    """Check what an Alertmanager is told of an outage in which a warning became critical and another was raised."""
+    # Beside it the rule that takes long to fire may fire by now.
+    assert until(lambda: manager.states().get(CRITICAL) == "active", 60), server.log
+    assert WARNING not in manager.states()
+    # Of the same message; the critical one inhibits it, as long as it lasts.
+    assert until(lambda: manager.states().get(OTHER) == "suppressed", 30), server.log
+    # What it was told last is on the board with the next publication.
+    assert until(lambda: has_been_told(server), 30)
+    assert server.log.count("alertmanager does not take notifications") == 1
+    set_level(server, 0)
+    assert until(lambda: CRITICAL not in manager.states(), 30), server.log
+    assert until(lambda: (*CRITICAL, "resolved") in receiver.news, 30)
+    # The warning that was raised while it was down, and lasts, is told of.
+    assert until(lambda: manager.states().get(OTHER) == "active", 30), server.log
+    assert until(lambda: (*OTHER, "firing") in receiver.news, 30)
+    # What was over before it came back was told as over, and never as firing.
+    assert (*WARNING, "firing") not in receiver.news
 
 
 def channel(server: Gunicorn, name: str) -> object:

@@ -268,11 +268,11 @@ def delivered(server: Gunicorn) -> int:
 def test_a_reload_with_other_thresholds_is_judged_by_them(tmp_path: Path) -> None:
     """An alert that is switched off by a reload is resolved, with that reason."""
     config = tmp_path / "gunicorn.conf.py"
-    config.write_text(_CONFIG.format(threshold="0"))
+    config.write_text(_CONFIG.format(threshold="0", critical="0.1"))
     given = env(tmp_path, ALERT_FOR_SECONDS="0")
     with Gunicorn(tmp_path, app=APP, workers=2, env=given, args=("-c", str(config))) as server:
         assert until(lambda: stands(server, "memory") == "firing critical", 40), server.log
-        config.write_text(_CONFIG.format(threshold="off"))
+        config.write_text(_CONFIG.format(threshold="off", critical="0.1"))
         server.signal(signal.SIGHUP)
         assert until(lambda: stands(server, "memory") is None, 40), server.log
         news = server.get(PATH).json()["transitions"]
@@ -283,9 +283,32 @@ def test_a_reload_with_other_thresholds_is_judged_by_them(tmp_path: Path) -> Non
         ]
 
 
+def test_a_firing_alert_goes_by_the_numbers_of_a_reload(tmp_path: Path) -> None:
+    """A critical level that is new escalates it, higher thresholds clear it; it is raised once."""
+    config = tmp_path / "gunicorn.conf.py"
+    config.write_text(_CONFIG.format(threshold="0", critical="off"))
+    given = env(tmp_path, ALERT_FOR_SECONDS="0")
+    with Gunicorn(tmp_path, app=APP, workers=2, env=given, args=("-c", str(config))) as server:
+        assert until(lambda: stands(server, "memory") == "firing warning", 40), server.log
+        config.write_text(_CONFIG.format(threshold="0", critical="0.1"))
+        server.signal(signal.SIGHUP)
+        assert until(lambda: stands(server, "memory") == "firing critical", 40), server.log
+        config.write_text(_CONFIG.format(threshold="100", critical="off"))
+        server.signal(signal.SIGHUP)
+        assert until(lambda: stands(server, "memory") == "ok", 40), server.log
+        news = server.get(PATH).json()["transitions"]
+        assert [
+            (each["from"], each["to"], each["reason"]) for each in news if each["alert"] == "memory"
+        ] == [
+            ("critical", "ok", "cleared"),
+            ("warning", "critical", "escalated"),
+            ("ok", "warning", "raised"),
+        ]
+
+
 _CONFIG: Final = """
 import os
 
 os.environ["ALERT_MEMORY_THRESHOLD"] = "{threshold}"
-os.environ["ALERT_MEMORY_CRITICAL_THRESHOLD"] = "0.1"
+os.environ["ALERT_MEMORY_CRITICAL_THRESHOLD"] = "{critical}"
 """

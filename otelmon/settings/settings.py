@@ -72,8 +72,8 @@ _LIMIT = whole("series", 1, 100_000)
 _PATHS = each(matching(r"(?s)/.*", "a path"), "paths that begin with /, separated by commas")
 # The exporter judges it: over gRPC it takes an address without a scheme, against the standard.
 _COLLECTOR = replace(TEXT, show=shown_scheme)
-# Only the pair of 1 h and 5 min is judged in the process, at a burn rate of 14.4: with a lower
-# objective that alert could never fire.
+# The fastest burn that Prometheus is to tell of is 14.4 times what the objective allows: with a lower
+# one that would be more errors than requests.
 _OBJECTIVE = Rule(
     "a percentage above 93.06 and below 100",
     float,
