@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from otelmon.instruments import http_client, logs, queues
 from otelmon.instruments.lookups import LookUps
 from otelmon.instruments.observing import SCOPE
-from otelmon.stack import meter_provider
+from otelmon.stack import own_provider
 
 
 if TYPE_CHECKING:
@@ -83,4 +83,4 @@ def _lookups() -> LookUps:
 
 
 def _own() -> Meter:
-    return meter_provider().get_meter(SCOPE)
+    return own_provider().get_meter(SCOPE)

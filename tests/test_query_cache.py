@@ -46,7 +46,7 @@ def _server(running: RedisServer) -> RedisServer:
 def _count(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counting]:
     monkeypatch.delenv("REDIS_URL", raising=False)
     with counting() as count:
-        monkeypatch.setattr("otelmon.stack.meter_provider", lambda: count.provider)
+        monkeypatch.setattr("otelmon.stack.own_provider", lambda: count.provider)
         yield count
 
 

@@ -56,7 +56,7 @@ def _metered(monkeypatch: pytest.MonkeyPatch) -> Iterator[Metered]:
     monkeypatch.delenv("REDIS_URL", raising=False)
     monkeypatch.delenv("SESSION_SECRET", raising=False)
     metered = Metered()
-    provider = "otelmon.stack.meter_provider"
+    provider = "otelmon.stack.own_provider"
     monkeypatch.setattr(provider, lambda: metered._provider)
     yield metered
     close_clients()

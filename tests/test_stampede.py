@@ -41,7 +41,7 @@ def _server(running: RedisServer) -> RedisServer:
 @pytest.fixture(name="count", autouse=True)
 def _count(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counting]:
     with counting() as count:
-        monkeypatch.setattr("otelmon.stack.meter_provider", lambda: count.provider)
+        monkeypatch.setattr("otelmon.stack.own_provider", lambda: count.provider)
         yield count
 
 
