@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from otelmon.ledger.instrument import Attribute, Attributes, Instrument
 
@@ -84,15 +84,15 @@ def _sound(unsound: re.Pattern[str], name: str) -> str:
     return f"_{name}" if name[:1].isdecimal() or not name else name
 
 
-def attribute_labels(attributes: Attributes, *, ours: str = "") -> bytes:
-    """Return the labels of a series; an attribute named like the label that is *ours* gives way.
+def attribute_labels(attributes: Attributes, *, ours: Collection[str] = ()) -> bytes:
+    """Return the labels of a series; an attribute named like a label that is *ours* gives way.
 
     Attributes that come to one name become one label, their values joined by semicolons.
     """
     values: dict[str, str] = {}
     for key, value in attributes:
         name = _sound(_NO_LABEL, key)
-        if name == ours:
+        if name in ours:
             name = f"exported_{name}"
         text = label_value(value)
         values[name] = f"{values[name]};{text}" if name in values else text
