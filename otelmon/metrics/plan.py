@@ -249,7 +249,7 @@ _SCOPE_LABEL: Final = "otel_scope_name"
 def _owner(instrument: Instrument) -> Owner:
     if instrument.scope == OWN:
         return "otelmon"
-    return "observed" if instrument.scope.name.startswith(f"{OWN.name}.") else "application"
+    return "observed" if instrument.own else "application"
 
 
 def _beside(family: Family, scope: str) -> Family:

@@ -13,6 +13,7 @@ from otelmon.metrics.overflow import overflows
 if TYPE_CHECKING:
     from otelmon.board import Published
     from otelmon.ledger.reader import Reading
+    from otelmon.settings import Settings
     from otelmon.views.source import Source
 
 
@@ -49,7 +50,7 @@ def full(source: Source, reading: Reading | None, published: Published | None) -
         },
         "opentelemetry": source.adopted(),
         "records_before_fork": source.dropped(),
-        "series": None if reading is None else _series(reading),
+        "series": None if reading is None else _series(reading, source.settings),
         "faults": _faults(),
         "port": dict(source.port()),
         "notifications": {} if published is None else dict(published.channels),
@@ -74,10 +75,15 @@ def _faults() -> dict[str, Any]:
     }
 
 
-def _series(reading: Reading) -> dict[str, Any]:
+def _series(reading: Reading, settings: Settings) -> dict[str, Any]:
     """Return how many series there are, and which instruments have more than they may."""
+    overflowed = overflows(
+        reading,
+        series_limit=settings.cardinality_limit,
+        total_limit=settings.cardinality_total,
+    )
     return {
         "count": len(reading.series) - len(reading.resting),
         "resting": len(reading.resting),
-        "overflowed": [each._asdict() for each in overflows(reading)],
+        "overflowed": [each._asdict() for each in overflowed],
     }
