@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from otelmon import faults
-from otelmon.ledger.instrument import Instrument, Scope
+from otelmon.ledger.instrument import Attribute, Instrument, Scope
 from otelmon.ledger.requests import DURATION
 from otelmon.metrics.names import family_name
 from otelmon.metrics.prometheus import Renderer
@@ -103,6 +103,24 @@ class TestOtherInstruments:
         assert value(before, "shop_orders_total", shop="a") == 0
         assert "overflow" not in before
         assert value(text(counts.read()), "shop_orders_total", otel_metric_overflow="true") == 2
+
+    @pytest.mark.parametrize(
+        ("said", "shown"),
+        [
+            (("a", "b"), '["a","b"]'),
+            ((1, 2), "[1,2]"),
+            ((True, 0.5), "[true,0.5]"),
+            (('ä"\\\n',), '["ä\\"\\\\\\n"]'),
+            ((), "[]"),
+            (True, "true"),
+        ],
+    )
+    def test_a_list_is_json_in_a_label(self, said: Attribute, shown: str) -> None:
+        """As the specification has attributes that are no text."""
+        counts = Counts()
+        counts.add(ORDERS, 1, tags=said)
+
+        assert value(text(counts.read()), "shop_orders_total", tags=shown) == 1
 
     def test_help_is_escaped(self) -> None:
         """A description may have more than one line, backslashes and quotes."""

@@ -5,6 +5,7 @@ https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetric
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from typing import TYPE_CHECKING, Final
@@ -109,7 +110,9 @@ def label_text(labels: Iterable[tuple[str, str]]) -> bytes:
 
 
 def label_value(value: Attribute) -> str:
-    """Return an attribute's value as text."""
+    """Return an attribute's value as text, of a list as JSON."""
+    if isinstance(value, tuple):
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
