@@ -12,6 +12,7 @@ from otelmon.metrics.overflow import overflows
 
 if TYPE_CHECKING:
     from otelmon.board import Published
+    from otelmon.faults import Fault
     from otelmon.ledger.reader import Reading
     from otelmon.settings import Settings
     from otelmon.views.source import Source
@@ -69,10 +70,14 @@ def _ledger(reading: Reading | None) -> str | None:
 
 def _faults() -> dict[str, Any]:
     """Return what failed in this process, by kind."""
-    return {
-        kind: {"times": fault.times, "error": fault.error, "last": figures.iso(fault.at)}
-        for kind, fault in faults.seen().items()
-    }
+    return {kind: _fault(fault) for kind, fault in faults.seen().items()}
+
+
+def _fault(fault: Fault) -> dict[str, Any]:
+    shown = {"times": fault.times, "error": fault.error, "last": figures.iso(fault.at)}
+    if fault.each:
+        shown["each"] = {name: _fault(each) for name, each in fault.each.items()}
+    return shown
 
 
 def _series(reading: Reading, settings: Settings) -> dict[str, Any]:
