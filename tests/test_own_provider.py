@@ -132,3 +132,14 @@ def test_a_further_monitor_says_what_it_does_not_follow(tmp_path: Path) -> None:
     assert "another prefix, token, which is not followed" in settings
     assert seen.startswith("The views given now are not followed")
     assert "secret" not in after
+
+
+def test_to_close_and_to_wrap_again_is_nothing_to_warn_of(tmp_path: Path) -> None:
+    """What is observed of libraries goes on with the instruments that were made before."""
+    rest = """
+    for _ in range(2):
+        app = monitor(hello, Settings(token="t"), views=[View(instrument_name="x", drop=True)])
+        shown(app)
+        app.close()
+    """
+    assert said(tmp_path, rest) == ""

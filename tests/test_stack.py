@@ -268,18 +268,6 @@ def test_a_new_monitor_begins_anew(observe: Observe) -> None:
     assert instance().settings.monitoring_interval == 9
 
 
-def test_to_begin_anew_is_nothing_to_warn_of(
-    observe: Observe, caplog: pytest.LogCaptureFixture
-) -> None:
-    """What is observed of libraries goes on with the instruments that were made before."""
-    for _ in range(3):
-        app = observe(hello)
-        ask(app, "/")
-        app.close()
-    warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
-    assert [each.getMessage() for each in warnings if "made again" in each.getMessage()] == []
-
-
 def test_a_failure_to_serve_leaves_the_application_alone(
     observe: Observe, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
