@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import Iterable
 
-    from opentelemetry.metrics import Meter
+    from opentelemetry.metrics import Meter, MeterProvider
 
     from otelmon.instruments.observing import Observing
 
@@ -77,9 +77,14 @@ def cache_miss(name: str, *, count: int = 1) -> None:
     _lookups().book(name, 0, count)
 
 
-@functools.cache
 def _lookups() -> LookUps:
-    return LookUps(_own())
+    return _lookups_of(own_provider())
+
+
+# Of one provider only: a first monitor with settings of its own may bring another.
+@functools.lru_cache(maxsize=1)
+def _lookups_of(provider: MeterProvider) -> LookUps:
+    return LookUps(provider.get_meter(SCOPE))
 
 
 def _own() -> Meter:
