@@ -176,6 +176,17 @@ class TestOwn:
             assert b"secret" not in answer.body
         assert get("/health")["status"] == "degraded"
 
+    def test_it_names_what_failed_where_several_can(self) -> None:
+        """An observable has its own count and class beside those of all."""
+        faults.report("observable", KeyError("secret"), of="shop.queue")
+        faults.report("observable", ValueError("secret"), of="shop.stock")
+        answer = ask(ops(), "/health")
+        assert "secret" not in answer.body.decode()
+        found = json.loads(answer.body)["otelmon"]["faults"]["observable"]
+        assert (found["times"], found["error"]) == (2, "ValueError")
+        each = {name: (one["times"], one["error"]) for name, one in found["each"].items()}
+        assert each == {"shop.queue": (1, "KeyError"), "shop.stock": (1, "ValueError")}
+
     def test_it_shows_the_port_and_the_keeper(self) -> None:
         """State of the port, slot and age of the keeper, and the ledger are there."""
         reading = Counts().read()
