@@ -11,7 +11,12 @@ import os
 import re
 import time
 from _thread import RLock
-from typing import Final, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 log = logging.getLogger("otelmon")
@@ -23,7 +28,13 @@ class Fault(NamedTuple):
     times: int
     error: str  # class name only: messages may hold addresses and secrets
     at: float  # Unix seconds
+    each: Mapping[str, Fault] = MappingProxyType({})
+    """By what it was that failed, where there are several of a kind"""
 
+
+OTHERS: Final = "_OTHER"
+"""Stands for all that failed after the first MOST_NAMES of a kind"""
+MOST_NAMES: Final = 20
 
 _SAID_CHARACTERS: Final = 200
 _CREDENTIALS: Final = {re.compile(r"\S*@"): "...@", re.compile(r"\?\S+"): "?..."}
@@ -33,20 +44,36 @@ _faults: dict[str, Fault] = {}
 _lock = RLock()
 
 
-def report(kind: str, error: BaseException) -> None:
-    """Count a failure of *kind*; log it with its traceback the first time."""
+def report(kind: str, error: BaseException, *, of: str = "") -> None:
+    """Count a failure of *kind*; log it with its traceback the first time.
+
+    Where several parts can fail in one way, *of* names the one: each of the first MOST_NAMES is
+    counted and logged for itself. It is a name that code has given, as that of an instrument.
+    """
     with _lock:
         before = _faults.get(kind)
-        times = 1 if before is None else before.times + 1
-        _faults[kind] = Fault(times, type(error).__name__, time.time_ns() / 1e9)
-    if times == 1:
+        fault = _one_more(before, error)
+        first = before is None
+        if of:
+            each = dict(fault.each)
+            of = of if of in each or len(each) < MOST_NAMES else OTHERS
+            first = of not in each
+            each[of] = _one_more(each.get(of), error)
+            fault = fault._replace(each=each)
+        _faults[kind] = fault
+    if first:
         log.error(
             "%s failed: %s. The application goes on; further failures of this kind are only "
             "counted, see /health.",
-            kind,
-            error,
+            f"{kind} {of}" if of else kind,
+            repr(error) if of else error,
             exc_info=error,
         )
+
+
+def _one_more(before: Fault | None, error: BaseException) -> Fault:
+    times, each = (0, {}) if before is None else (before.times, before.each)
+    return Fault(times + 1, type(error).__name__, time.time_ns() / 1e9, each)
 
 
 def said(message: str) -> str:

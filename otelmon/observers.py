@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from otelmon.instruments.lookups import LookUps
 from otelmon.instruments.observing import SCOPE
-from otelmon.stack import meter_provider
+from otelmon.stack import own_provider
 
 
 if TYPE_CHECKING:
     import logging
     from collections.abc import Iterable
 
-    from opentelemetry.metrics import Meter
+    from opentelemetry.metrics import Meter, MeterProvider
 
     from otelmon.instruments.observing import Observing
 
@@ -85,10 +85,15 @@ def cache_miss(name: str, *, count: int = 1) -> None:
     _lookups().book(name, 0, count)
 
 
-@functools.cache
 def _lookups() -> LookUps:
-    return LookUps(_own())
+    return _lookups_of(own_provider())
+
+
+# Of one provider only: a first monitor with settings of its own may bring another.
+@functools.lru_cache(maxsize=1)
+def _lookups_of(provider: MeterProvider) -> LookUps:
+    return LookUps(provider.get_meter(SCOPE))
 
 
 def _own() -> Meter:
-    return meter_provider().get_meter(SCOPE)
+    return own_provider().get_meter(SCOPE)

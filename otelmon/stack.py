@@ -6,6 +6,7 @@ at the first call, and held here: the only global state there is.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 import os
@@ -86,6 +87,8 @@ _made: weakref.WeakKeyDictionary[Meter, dict[object, Any]] = weakref.WeakKeyDict
 _instance: Instance | None = None
 _provider: MeterProvider | None = None
 """Once it is OpenTelemetry's own there is no other in the life of the process."""
+_off = False
+"""It records nothing, because the environment or a monitor that is disabled says so"""
 _runtime: Runtime | None = None
 """It remembers what of this process is counted already, also when all monitors were closed."""
 
@@ -111,23 +114,36 @@ def meter_provider(*, views: Sequence[View] = ()) -> MeterProvider:
     """Return the provider of this process whose instruments all processes of the server share.
 
     `monitor` makes it OpenTelemetry's own unless there is one, so that nobody needs to ask for it;
-    here it is for code that records on it beside another one. *views* are those of the first call,
-    of this or of `monitor`.
+    here it is for code that records on it beside another one. *views* are as for `monitor`.
 
     Raises:
         ConfigError: as `monitor` does.
     """
-    if _provider is not None and not views:
-        return _provider
-    return _adopted(Settings.from_env(), views)
+    provider = own_provider()
+    _follow(provider, views)
+    adoption.adopt(provider)
+    return provider
+
+
+def own_provider() -> MeterProvider:
+    """Return it for what otelmon itself records; that decides nothing for the application.
+
+    What is wrapped while modules are imported comes before the views and settings of `monitor`.
+
+    Raises:
+        ConfigError: as `monitor` does.
+    """
+    global _off, _provider  # noqa: PLW0603 - see the module's first lines
+    if _provider is None:
+        settings = Settings.from_env()
+        _off = _off or settings.disabled or settings.sdk_disabled
+        _provider = _new_provider(settings, silent=_off)
+    return _provider
 
 
 def on_own_meter(make: Callable[[Meter], Made]) -> Made:
-    """Return what *make* makes of this process's own meter: at the first call, and once.
-
-    Not before: what is wrapped while modules are imported must not decide which views hold.
-    """
-    meter = meter_provider().get_meter(SCOPE)
+    """Return what *make* makes of this process's own meter: at the first call, and once."""
+    meter = own_provider().get_meter(SCOPE)
     made = _made.setdefault(meter, {})
     if make not in made:
         made[make] = make(meter)
@@ -144,20 +160,68 @@ def metrics_data() -> MetricsData | None:
     return None if _instance is None else _instance.metrics_data()
 
 
-def _adopted(settings: Settings, views: Sequence[View]) -> MeterProvider:
-    global _provider  # noqa: PLW0603 - see the module's first lines
+def _new_provider(settings: Settings, *, silent: bool) -> MeterProvider:
+    ledger = Ledger(series_limit=settings.cardinality_limit, total_limit=settings.cardinality_total)
+    _follow_forks()
+    return MeterProvider(ledger, views=(_SHARED,), disabled=silent)
+
+
+def _begun(settings: Settings) -> MeterProvider:
+    """Return the provider for a first monitor, as its settings say."""
+    global _off, _provider  # noqa: PLW0603 - see the module's first lines
+    if _off and not settings.sdk_disabled:
+        _off, _provider = False, None
     if _provider is None:
-        ledger = Ledger(
-            series_limit=settings.cardinality_limit, total_limit=settings.cardinality_total
-        )
-        _provider = MeterProvider(
-            ledger, views=(*views, _SHARED), disabled=settings.sdk_disabled or settings.disabled
-        )
-        adoption.adopt(_provider)
-        _follow_forks()
-    elif views:
-        log.warning("The views given now are not followed: those of the first call hold.")
+        _provider = _new_provider(settings, silent=settings.sdk_disabled)
+    elif settings.sdk_disabled:
+        _provider.silence()
+    _provider.ledger.limit(
+        series_limit=settings.cardinality_limit, total_limit=settings.cardinality_total
+    )
     return _provider
+
+
+def _turn_off() -> None:
+    """Have nothing recorded in a process whose first monitor is to be none."""
+    global _off  # noqa: PLW0603 - see the module's first lines
+    # What was observed once goes on after a close; without a monitor nobody sees it.
+    if _runtime is None:
+        _off = True
+        if _provider is not None:
+            _provider.silence()
+
+
+def _follow(provider: MeterProvider, views: Sequence[View]) -> None:
+    """Have *views* hold from now on; say what they come too late for."""
+    wanted = (*views, _SHARED)
+    if not views or wanted == provider.views:
+        return
+    late = provider.made(views)
+    if not provider.follow(wanted):
+        log.warning(
+            "The views given now are not followed: those of the first call hold for the process."
+        )
+    elif late:
+        log.warning(
+            "The views given now are followed, but not by %s, made before: call monitor(app, "
+            "views=...) first.",
+            ", ".join(late),
+        )
+
+
+def _said_in_vain(settings: Settings, used: Settings) -> None:
+    """Say which of a further monitor's settings are not followed."""
+    differ = [
+        each.name
+        for each in dataclasses.fields(settings)
+        if getattr(settings, each.name) != getattr(used, each.name)
+    ]
+    if differ:
+        log.warning(
+            "monitor() was called again with another %s, which is not followed: the settings of "
+            "the first call hold for the process.",
+            ", ".join(differ),
+        )
 
 
 def monitor(
@@ -168,8 +232,10 @@ def monitor(
     Request metrics over all processes of the server, the host's figures, `/health`, `/livez`,
     `/readyz`, `/api/metrics` and, if enabled, `/metrics` and a metrics port. *settings* come from
     the environment unless given; those of the first call in a process hold for its ledger, keeper
-    and port, and so do *views*, which say how instruments are recorded that are made through the
-    OpenTelemetry API. To wrap twice is harmless: the request is counted once.
+    and port. *views* say how instruments are recorded that are made through the OpenTelemetry API;
+    the first that are given hold for the process, for what is made from then on, and what was made
+    through the API while there was no provider. What is not followed is a warning in the log. To
+    wrap twice is harmless: the request is counted once.
 
     Raises:
         ConfigError: the settings are wrong; the message names every one that is.
@@ -180,12 +246,18 @@ def monitor(
         return app
     settings = settings or Settings.from_env()
     if settings.disabled:
+        if _instance is None:
+            _turn_off()
         return Monitor(app, None)
     if _instance is None:
-        provider = _adopted(settings, views)
+        provider = _begun(settings)
+        _follow(provider, views)
+        adoption.adopt(provider)
         _runtime = _runtime or Runtime(provider.ledger)
         _instance = Instance(settings, provider, _runtime)
-        _follow_forks()
+    else:
+        _said_in_vain(settings, _instance.settings)
+        _follow(_instance.provider, views)
     observe_databases(_instance.provider)
     routes.attach(app)
     monitored = Monitor(app, _instance)
@@ -199,7 +271,7 @@ def observe_databases(provider: MeterProvider | None = None) -> None:
     Raises:
         ConfigError: as `monitor` does, where nothing was wrapped yet.
     """
-    provider = provider or _provider or meter_provider()
+    provider = provider or own_provider()
     if not provider.silent:
         databases.observe_databases(provider, provider.ledger)
 

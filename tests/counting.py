@@ -71,5 +71,5 @@ def counted_caches(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counting]:
     # A busy machine is no reason for a value not to be there in time.
     monkeypatch.setattr("otelmon.caches.look_up._PATIENCE", 20.0)
     with counting() as count:
-        monkeypatch.setattr("otelmon.stack.meter_provider", lambda: count.provider)
+        monkeypatch.setattr("otelmon.stack.own_provider", lambda: count.provider)
         yield count

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from otelmon import announcement, faults
+from otelmon import announcement, faults, stack
 from otelmon.alerts import registry
 from otelmon.checks.registry import REGISTRY
 from otelmon.hardening.limit_memory import MEMORY
@@ -17,3 +17,5 @@ def begin_anew() -> None:
     REGISTRY.checks = {}
     announcement._notes.clear()
     owned._used.clear()
+    if stack._off:
+        stack._off, stack._provider = False, None

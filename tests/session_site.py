@@ -137,7 +137,7 @@ def metered_sites(monkeypatch: pytest.MonkeyPatch) -> Iterator[Metered]:
     for name in ("REDIS_URL", "SESSION_SECRET"):
         monkeypatch.delenv(name, raising=False)
     metered = Metered()
-    monkeypatch.setattr("otelmon.stack.meter_provider", lambda: metered._provider)
+    monkeypatch.setattr("otelmon.stack.own_provider", lambda: metered._provider)
     yield metered
     close_clients()
 

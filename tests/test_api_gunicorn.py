@@ -235,7 +235,8 @@ def test_json_and_health_say_what_is_measured_and_by_whom(server: Gunicorn) -> N
     found = measured(server)
     assert found["shop.orders"]["kind"] == "counter"
     assert found["shop.orders"]["unit"] == "{order}"
-    assert found["shop.orders"]["scope"] == {"name": "shop", "version": "2.1"}
+    scope = {"name": "shop", "version": "2.1", "schema_url": "https://example.org/schema"}
+    assert found["shop.orders"]["scope"] == scope
     assert found["shop.wait"]["bounds"] == [1.0, 10.0, 100.0]
     (wait,) = [p for p in found["shop.wait"]["points"] if p["attributes"] == {"express": False}]
     assert wait["count"] == sum(wait["buckets"]) > 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -65,14 +65,15 @@ def reload(server: Gunicorn) -> None:
 
 @pytest.mark.parametrize("preload", [False, True], ids=["", "preload"])
 def test_redis_and_requests_measure_themselves(tmp_path: Path, *, preload: bool) -> None:
-    """Commands and outgoing requests of all workers are counted through kill -9 and HUP."""
+    """Commands and outgoing requests of all workers are counted through kill -9 and HUP.
+
+    What otelmon measures of redis-py by itself stands beside, and is told apart.
+    """
     with redis_server(tmp_path) as store, http_upstream() as upstream:
         env = {"STORE": store, "UPSTREAM": upstream, "OTEL_SEMCONV_STABILITY_OPT_IN": "http"}
-        # Redis-py's own figures are looked at here.
-        env["OTELMON_LIBRARIES_OFF"] = "redis"
         app = "tests.apps.with_libraries:app"
         with Gunicorn(tmp_path, app=app, env=env, preload=preload) as server:
-            server.wait_for_workers()
+            server.wait_for_workers(seconds=60)
             visit(server, 60)
             assert until(four_idle(server)), server.log
             kill_one(server)
@@ -82,6 +83,9 @@ def test_redis_and_requests_measure_themselves(tmp_path: Path, *, preload: bool)
             visit(server, 20)
             for answer in (server.get("/metrics"), server.ops("/metrics")):
                 judge(samples(answer.text))
+            # Our own is asked for.
+            assert until(lambda: 1 <= connections(server) <= 4, 30)
+            told(server.ops("/api/metrics").json())
 
 
 @pytest.mark.parametrize("preload", [False, True], ids=["", "preload"])
@@ -90,7 +94,7 @@ def test_what_is_switched_on_is_of_all_workers(tmp_path: Path, *, preload: bool)
     with http_upstream() as upstream:
         app = "tests.apps.observed_work:app"
         with Gunicorn(tmp_path, app=app, env={"UPSTREAM": upstream}, preload=preload) as server:
-            server.wait_for_workers()
+            server.wait_for_workers(seconds=60)
             visit(server, 40)
             assert until(four_idle(server)), server.log
             kill_one(server)
@@ -107,10 +111,35 @@ def test_what_is_switched_on_is_of_all_workers(tmp_path: Path, *, preload: bool)
 
 def judge(found: Samples) -> None:
     """Check what a scrape says of a hundred requests."""
+    theirs = 'otel_scope_name="redis-py"'
     commands = "db_client_operation_duration_seconds_count"
-    assert counted(found, commands, 'db_operation_name="INCRBY"') == 100
-    assert counted(found, commands, 'db_operation_name="GET"') == 100
+    for command in ("INCRBY", "GET"):
+        name = f'db_operation_name="{command}"'
+        assert counted(found, commands, name, theirs) == 100
+        # And once more by otelmon, which is told apart.
+        assert counted(found, commands, name) == 200
     sent = "http_client_request_duration_seconds_count"
     assert counted(found, sent, 'http_response_status_code="200"') == 100
     # Those of dead workers are gone.
-    assert 1 <= counted(found, "db_client_connection_count") <= 4
+    assert 1 <= counted(found, "db_client_connection_count", theirs) <= 4
+    assert counted(found, "app_redis_connections") == 0
+    assert counted(found, "app_cache_misses_total") == 100
+
+
+def connections(server: Gunicorn) -> int:
+    """Return how many connections to Redis otelmon knows."""
+    found = server.ops("/api/metrics").json()["redis"]
+    pools = found["pools"].values() if found is not None else ()
+    return sum(pool["used"] + pool["idle"] for pool in pools)
+
+
+def told(said: dict[str, Any]) -> None:
+    """Check what the JSON says of them: whoever measures is named, and nothing failed."""
+    found = {
+        each["scope"]["name"]: sum(point["count"] for point in each["points"])
+        for each in said["metrics"]
+        if each["name"] == "db.client.operation.duration"
+    }
+    assert found == {"redis-py": 200, "otelmon.instruments": 200}
+    assert said["caches"]["redis"] == {"hits": 0, "misses": 100, "hit_rate": 0.0}
+    assert said["otelmon"]["faults"] == {}

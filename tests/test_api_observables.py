@@ -214,6 +214,24 @@ def test_a_callback_that_fails_is_told_and_harms_no_other(make: Callable[[], Any
     assert failures() >= 1
 
 
+def test_each_instrument_that_fails_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    """With its own error, in `/health` and in one line of the log."""
+    shop = Metered()
+    for name, callback in (("og.a", _raises), ("og.b", _breaks), ("og.c", Source((1, None)))):
+        shop.meter.create_observable_gauge(name, [callback])
+    for _ in range(2):
+        assert not shop.provider.observe()
+    each = faults.seen()["observable"].each
+    assert {name: (each[name].times, each[name].error) for name in each} == {
+        "og.a": (2, "KeyError"),
+        "og.b": (2, "ValueError"),
+    }
+    assert [record.getMessage().split()[:3] for record in caplog.records] == [
+        ["observable", "og.a", "failed:"],
+        ["observable", "og.b", "failed:"],
+    ]
+
+
 @pytest.mark.parametrize(
     "bad",
     [5, None, Observation("x"), Observation(1, 5), Observation(10**400)],  # type: ignore[arg-type]
@@ -303,6 +321,30 @@ def test_a_callback_that_hangs_is_left_behind_and_never_started_twice() -> None:
     while not shop.provider.observe(seconds=1) and not deadline.wait(0.01):
         pass
     assert shop.shown("hangs") == {((), 0): 1, other: 7}
+
+
+def test_a_callback_that_is_slow_each_time_is_waited_for_once() -> None:
+    """Once it was too slow it is asked without a wait, and answers the round after."""
+    shop, go = Metered(), threading.Semaphore(0)
+    begun: list[float] = []
+
+    def slow(options: CallbackOptions) -> Iterable[Observation]:
+        begun.append(options.timeout_millis)
+        go.acquire()
+        return [Observation(len(begun))]
+
+    shop.meter.create_observable_gauge("og", [slow])
+    assert not shop.provider.observe(seconds=0.05)
+    for answer in (1, 2):
+        go.release()
+        assert until(lambda: shop.provider.observe(seconds=0.05))
+        assert shop.shown("og") == {((), 0): answer}
+        if answer == 1:
+            # No round has asked it, and so none has waited.
+            assert until(lambda: len(begun) == 2)
+            assert not shop.provider.observe(seconds=0.05)
+            assert shop.rows("og") == []
+    go.release()
 
 
 def test_callbacks_of_an_instrument_made_again_are_those_of_the_first_time(

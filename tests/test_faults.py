@@ -214,3 +214,26 @@ def test_a_forked_child_begins_anew() -> None:
 
     assert os.waitpid(pid, 0) == (pid, 0)
     assert list(faults.seen()) == ["parents"]
+
+
+def test_parts_that_fail_in_one_way_are_told_apart(caplog: pytest.LogCaptureFixture) -> None:
+    """Each is counted with its own error and said once; past the first twenty they share a name."""
+    for _ in range(2):
+        faults.report("kind", raised("first"), of="a.one")
+    faults.report("kind", KeyError("x"), of="a.two")
+    found = faults.seen()["kind"]
+    assert found.times == 3
+    assert {name: (each.times, each.error) for name, each in found.each.items()} == {
+        "a.one": (2, "PlannedError"),
+        "a.two": (1, "KeyError"),
+    }
+    assert [record.getMessage()[:22] for record in caplog.records] == [
+        "kind a.one failed: Pla",
+        "kind a.two failed: Key",
+    ]
+    for number in range(30):
+        faults.report("kind", KeyError("x"), of=str(number))
+    found = faults.seen()["kind"]
+    assert len(found.each) == faults.MOST_NAMES + 1
+    assert found.each[faults.OTHERS].times == 30 - (faults.MOST_NAMES - 2)
+    assert len(caplog.records) == faults.MOST_NAMES + 1

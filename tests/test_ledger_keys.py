@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -150,6 +151,34 @@ def test_all_instruments_share_a_limit() -> None:
     assert [keys.place(HITS, _route(str(n))) is None for n in range(3)] == [False] * 3
     assert keys.place(TIMES, _route("/")) is None
     assert keys.place(TIMES, OVERFLOW) is not None
+
+
+def test_no_application_takes_the_room_of_otelmon_s_own() -> None:
+    """Past the limit of all others, and past their share of the lanes, ours have places, up to it."""
+    shop = Scope("shop")
+    theirs, wide = (
+        replace(HITS, scope=shop),
+        replace(HITS, name="wide", scope=shop, kind="histogram"),
+    )
+    keys = Keys(Segment(), total_limit=3)
+    assert [keys.place(theirs, _route(str(n))) is None for n in range(4)] == [False] * 3 + [True]
+    assert [keys.place(HITS, _route(str(n))) is None for n in range(4)] == [False] * 3 + [True]
+
+    keys = Keys(Segment())
+    wide = replace(wide, bounds=tuple(map(float, range(10_000))))
+    with pytest.raises(LedgerError, match="lanes"):
+        _place_many(keys, wide, 40)
+    assert keys.place(replace(wide, scope=Scope("otelmon.instruments")), ()) is not None
+
+    keys = Keys(Segment())
+    with pytest.raises(LedgerError, match="key table"):
+        _place_many(keys, theirs, 1000, "x" * 7000)
+    assert all(keys.place(HITS, _route(str(n))) for n in range(1000))
+
+
+def _place_many(keys: Keys, instrument: Instrument, count: int, more: str = "") -> None:
+    for number in range(count):
+        keys.place(instrument, _route(f"{number} {more}"))
 
 
 def test_a_series_is_placed_once() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from otelmon import faults
-from otelmon.ledger.instrument import Instrument, Scope
+from otelmon.ledger.instrument import Attribute, Instrument, Scope
 from otelmon.ledger.requests import DURATION
 from otelmon.metrics.names import family_name
 from otelmon.metrics.prometheus import Renderer
@@ -104,6 +104,24 @@ class TestOtherInstruments:
         assert "overflow" not in before
         assert value(text(counts.read()), "shop_orders_total", otel_metric_overflow="true") == 2
 
+    @pytest.mark.parametrize(
+        ("said", "shown"),
+        [
+            (("a", "b"), '["a","b"]'),
+            ((1, 2), "[1,2]"),
+            ((True, 0.5), "[true,0.5]"),
+            (('ä"\\\n',), '["ä\\"\\\\\\n"]'),
+            ((), "[]"),
+            (True, "true"),
+        ],
+    )
+    def test_a_list_is_json_in_a_label(self, said: Attribute, shown: str) -> None:
+        """As the specification has attributes that are no text."""
+        counts = Counts()
+        counts.add(ORDERS, 1, tags=said)
+
+        assert value(text(counts.read()), "shop_orders_total", tags=shown) == 1
+
     def test_help_is_escaped(self) -> None:
         """A description may have more than one line, backslashes and quotes."""
         about = 'One\nline, "quoted" \\ and\\nslashed.'
@@ -189,3 +207,52 @@ class TestNamesInUse:
         assert value(document, "shop_wait_milliseconds_count", at="till") == 1
         assert value(document, "shop_wait_milliseconds_count", at="door") is None
         assert "prometheus_family" in faults.seen()
+
+    @pytest.mark.parametrize("first", ["library", "otelmon"])
+    def test_a_library_that_measures_itself_stands_beside_what_is_measured_of_it(
+        self, first: str
+    ) -> None:
+        """In one family, told apart by the scope, whichever came first and whatever their bounds."""
+        counts, renderer = Counts(), Renderer(version="0")
+        ours = replace(WAIT, scope=Scope("otelmon.instruments"))
+        theirs = replace(WAIT, scope=Scope("redis-py"), bounds=(5.0, 50.0))
+        for instrument in (ours, theirs) if first == "otelmon" else (theirs, ours):
+            for _ in range(2):
+                counts.record(instrument, 7, {"at": "till"})
+                renderer.text(counts.read(), None, openmetrics=False)
+        counts.record(theirs, 60, {"otel.scope.name": "x"})
+        openmetrics = renderer.text(counts.read(), None, openmetrics=True).decode()
+        assert "shop_wait_milliseconds" in families(openmetrics, openmetrics=True)
+        document = renderer.text(counts.read(), None, openmetrics=False).decode()
+        name, scope = "shop_wait_milliseconds", {"otel_scope_name": "redis-py"}
+        assert value(document, f"{name}_count", at="till") == 2
+        assert value(document, f"{name}_count", at="till", **scope) == 2
+        assert value(document, f"{name}_bucket", at="till", le="50.0", **scope) == 2
+        assert value(document, f"{name}_count", exported_otel_scope_name="x", **scope) == 1
+        assert faults.seen() == {}
+
+    def test_gauges_that_are_put_together_in_other_ways_stand_beside_each_other(self) -> None:
+        """One of each worker, and one summed, of two scopes."""
+        counts = Counts()
+        counts.set(QUEUED, 1.0)
+        counts.set(replace(QUEUED, scope=Scope("other"), merge="sum"), 2.0)
+        document = text(counts.read())
+
+        assert value(document, "shop_queue_length", worker="0") == 1.0
+        assert value(document, "shop_queue_length", otel_scope_name="other") == 2.0
+        assert faults.seen() == {}
+
+    def test_a_reload_with_other_bounds_keeps_what_stands_beside(self) -> None:
+        """The newest of each scope is shown."""
+        counts, renderer = Counts(), Renderer(version="0")
+        ours = replace(WAIT, scope=Scope("otelmon.instruments"))
+        theirs = replace(WAIT, scope=Scope("redis-py"))
+        for bound in (1.0, 2.0, 3.0):
+            for instrument in (ours, theirs):
+                counts.record(replace(instrument, bounds=(bound, 10.0)), 2, {})
+                renderer.text(counts.read(), None, openmetrics=False)
+        document = renderer.text(counts.read(), None, openmetrics=False).decode()
+        name = "shop_wait_milliseconds_bucket"
+        assert value(document, name, le="3.0") == 1
+        assert value(document, name, le="3.0", otel_scope_name="redis-py") == 1
+        assert 'le="2.0"' not in document

@@ -364,8 +364,14 @@ CASES: Final = [
     Case(
         "R026",
         "recommend",
-        {"overflows": [Overflow("shop.seen", "shop", "user")]},
+        {"overflows": [Overflow("shop.seen", "shop", "user", 2000, guilty=True)]},
         "shop.seen has more than the 2,000 series it may have",
+    ),
+    Case(
+        "R026",
+        "recommend",
+        {"overflows": [Overflow("shop.seen", "shop", "user", 1500, guilty=True)]},
+        "shop.seen has 1,500 of the 10,000 series that all may have",
     ),
     Case("R026", "pass", {}),
     Case(

@@ -45,7 +45,7 @@ def _proxy(server: RedisServer) -> Iterator[TcpProxy]:
 @pytest.fixture(name="count", autouse=True)
 def _count(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counting]:
     with counting() as count:
-        monkeypatch.setattr("otelmon.stack.meter_provider", lambda: count.provider)
+        monkeypatch.setattr("otelmon.stack.own_provider", lambda: count.provider)
         yield count
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def _shop(monkeypatch: pytest.MonkeyPatch) -> Flask:
     monkeypatch.delenv("REDIS_URL", raising=False)
     metered = Metered()
-    provider = "otelmon.stack.meter_provider"
+    provider = "otelmon.stack.own_provider"
     monkeypatch.setattr(provider, lambda: metered._provider)
     shop = Flask("shop")
     shop.config["TESTING"] = True

@@ -12,7 +12,7 @@ import pytest
 
 from otelmon import __version__, faults
 from otelmon.errors import LedgerError
-from otelmon.ledger.instrument import Instrument
+from otelmon.ledger.instrument import Instrument, Scope
 from tests.endpoints import MOUNTED, get, ops, settings
 from tests.sources import HOST, SECOND, Counts, ask, published
 
@@ -176,6 +176,17 @@ class TestOwn:
             assert b"secret" not in answer.body
         assert get("/health")["status"] == "degraded"
 
+    def test_it_names_what_failed_where_several_can(self) -> None:
+        """An observable has its own count and class beside those of all."""
+        faults.report("observable", KeyError("secret"), of="shop.queue")
+        faults.report("observable", ValueError("secret"), of="shop.stock")
+        answer = ask(ops(), "/health")
+        assert "secret" not in answer.body.decode()
+        found = json.loads(answer.body)["otelmon"]["faults"]["observable"]
+        assert (found["times"], found["error"]) == (2, "ValueError")
+        each = {name: (one["times"], one["error"]) for name, one in found["each"].items()}
+        assert each == {"shop.queue": (1, "KeyError"), "shop.stock": (1, "ValueError")}
+
     def test_it_shows_the_port_and_the_keeper(self) -> None:
         """State of the port, slot and age of the keeper, and the ledger are there."""
         reading = Counts().read()
@@ -198,7 +209,13 @@ class TestOwn:
         found = get("/api/metrics", ops(counted=counts.read()))["otelmon"]["series"]
 
         assert found["overflowed"] == [
-            {"instrument": "orders", "scope": "otelmon", "attribute": "customer"}
+            {
+                "instrument": "orders",
+                "scope": "otelmon",
+                "attribute": "customer",
+                "series": 3,
+                "guilty": True,
+            }
         ]
 
     def test_an_instrument_without_attributes_explodes_by_none(self) -> None:
@@ -208,7 +225,32 @@ class TestOwn:
         found = get("/api/metrics", ops(counted=counts.read()))["otelmon"]["series"]
 
         assert found["overflowed"] == [
-            {"instrument": "orders", "scope": "otelmon", "attribute": None}
+            {
+                "instrument": "orders",
+                "scope": "otelmon",
+                "attribute": None,
+                "series": 0,
+                "guilty": True,
+            }
+        ]
+
+    def test_a_scope_is_shown_with_all_that_it_has(self) -> None:
+        """The address of its schema and its attributes, if there are any."""
+        plain = Scope("shop")
+        full = Scope("bank", "2.1", "https://example.org/1.2", (("part", "till"), ("tags", (1, 2))))
+        counts = Counts()
+        for scope in (plain, full):
+            counts.add(Instrument("orders", "counter", "", "", scope=scope))
+        found = get("/api/metrics", ops(counted=counts.read()))["metrics"]
+
+        assert [each["scope"] for each in found] == [
+            {"name": "shop", "version": None},
+            {
+                "name": "bank",
+                "version": "2.1",
+                "schema_url": "https://example.org/1.2",
+                "attributes": {"part": "till", "tags": [1, 2]},
+            },
         ]
 
     def test_workers_are_shown(self) -> None:

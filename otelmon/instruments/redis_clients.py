@@ -12,6 +12,7 @@ classes are others, and not observed; nor is what a subscriber waits for (`PubSu
 
 from __future__ import annotations
 
+import weakref
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,7 @@ class RedisClients:
         self.pools = Pools()
         self._methods = Methods()
         self._followed = False
+        self._asked: weakref.WeakSet[Meter] = weakref.WeakSet()
 
     def observe(self, meter: Meter, lookups: LookUps) -> Observing:
         """Measure all clients on *meter*, from the import of redis-py on, until it is closed."""
@@ -55,7 +57,10 @@ class RedisClients:
                 when_imported("redis", self._begin)
             else:
                 self._begin()
-        Connections(meter, self.pools, first=redis_traces.attach)
+        if meter not in self._asked:
+            # Once: what is observed again on the same meter is asked for there already.
+            self._asked.add(meter)
+            Connections(meter, self.pools, first=redis_traces.attach)
         return Observing(partial(self._end, commands))
 
     def _end(self, commands: Commands) -> None:

@@ -73,6 +73,11 @@ class Instrument:
             object.__setattr__(self, "merge", _USUAL[self.kind])
 
     @property
+    def own(self) -> bool:
+        """Tell whether it is otelmon that measures: then its series have room of their own."""
+        return f"{self.scope.name}.".startswith(f"{OWN.name}.")
+
+    @property
     def counts(self) -> int:
         """Return how many counting lanes a series takes: a histogram's buckets, then its sum.
 

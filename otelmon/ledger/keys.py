@@ -39,8 +39,13 @@ if TYPE_CHECKING:
 
 # How many series one instrument, and all together, may have; overflow series come on top. The first
 # is the specification's default, https://opentelemetry.io/docs/specs/otel/metrics/sdk/
+# otelmon's own instruments share as many beside all others: theirs are few, and whatever an
+# application does must not cost it the figures by which it is seen.
 SERIES_LIMIT: Final = 2000
 TOTAL_LIMIT: Final = 10_000
+
+# Of the lanes and of the table only otelmon's own series may take this last part.
+_RESERVED: Final = 1 / 8
 
 # Bytes of a series' record: attributes that are longer are not worth what they take from others.
 _LONGEST: Final = 8 * 1024
@@ -70,7 +75,7 @@ class KeyTable:
         """Those whose figures are not added up over all processes"""
         self.resting: dict[int, Weight] = {}
         """At which weight a series was put to rest, by its number"""
-        self.size_of_all = 0
+        self._sizes_of_all: Counter[bool] = Counter()
         self._numbers: dict[Instrument, int] = {}
         self._found: dict[object, Series] = {}
         self._sizes: Counter[Instrument] = Counter()
@@ -82,6 +87,10 @@ class KeyTable:
     def size(self, instrument: Instrument) -> int:
         """Return how many series *instrument* has, the overflow series not counted."""
         return self._sizes[instrument]
+
+    def size_of_all(self, *, own: bool) -> int:
+        """Return how many series all instruments have, otelmon's own or all others."""
+        return self._sizes_of_all[own]
 
     def read(self, records: Iterable[bytes]) -> None:
         """Take in records in the order in which they stand in the file."""
@@ -106,12 +115,13 @@ class KeyTable:
         self._found[(instrument, *told_apart(series.attributes))] = series
         if series.attributes != OVERFLOW:
             self._sizes[instrument] += 1
-            self.size_of_all += 1
+            self._sizes_of_all[instrument.own] += 1
 
     def _rest(self, number: int, weight: list[float]) -> None:
         if number not in self.resting:
-            self._sizes[self.series[number].instrument] -= 1
-            self.size_of_all -= 1
+            instrument = self.series[number].instrument
+            self._sizes[instrument] -= 1
+            self._sizes_of_all[instrument.own] -= 1
         self.resting[number] = tuple(weight)
 
     def announce(self, instrument: Instrument) -> bytes | None:
@@ -211,14 +221,14 @@ class Keys:
         return dict(self._table.resting)
 
     def crowded(self, share: float) -> list[Series]:
-        """Return the series of instruments that use this share of what they may, all if all do."""
-        table = self._table
-        if table.size_of_all >= share * self._total_limit:
-            return list(table.series)
+        """Return the series of instruments that use this share of what they may, or all together."""
+        table, most = self._table, share * self._total_limit
+        crowded = [own for own in (False, True) if table.size_of_all(own=own) >= most]
         return [
             series
             for series in table.series
-            if table.size(series.instrument) >= share * self._limit
+            if (crowded and series.instrument.own in crowded)
+            or table.size(series.instrument) >= share * self._limit
         ]
 
     def rest(self, weights: Mapping[int, Weight]) -> bool:
@@ -297,9 +307,10 @@ class Keys:
             )
             if width
         ]
+        free = 1 if instrument.own or attributes == OVERFLOW else 1 - _RESERVED
         for _, start, width, lanes in wanted:
-            if start + width > lanes:
-                raise LedgerError(f"All {lanes} lanes of the ledger are taken.")
+            if start + width > free * lanes:
+                raise LedgerError(f"All {free * lanes:.0f} lanes of the ledger are taken.")
         starts = {word: start for word, start, _, _ in wanted}
         sums = starts.pop(layout.HEADER_NEXT_SUM, 0)
         base = next(iter(starts.values()), 0)
@@ -311,7 +322,7 @@ class Keys:
         if len(frame) > _LONGEST:
             # A few of these would leave no room for anybody else's.
             raise LedgerError(f"The attributes of a series of {instrument.name} are too long.")
-        self._segment.make_room(frame)
+        self._segment.make_room(frame, share=free)
         # First the lanes are gone, then they are named: a kill in between only wastes them.
         for word, start, width, _ in wanted:
             header[word] = start + width
@@ -340,4 +351,7 @@ class Keys:
         if attributes == OVERFLOW:
             return False
         table = self._table
-        return table.size(instrument) >= self._limit or table.size_of_all >= self._total_limit
+        return (
+            table.size(instrument) >= self._limit
+            or table.size_of_all(own=instrument.own) >= self._total_limit
+        )

@@ -56,6 +56,10 @@ class Ledger:
         self._home: Home | None = None
         self._join_at = 0.0
 
+    def limit(self, *, series_limit: int, total_limit: int) -> None:
+        """Set other limits, for the memory that is taken from now on."""
+        self._limits = {"series_limit": series_limit, "total_limit": total_limit}
+
     # -- serving ---------------------------------------------------------------------------------
 
     def serve(self, place: Path, identity: Identity, *, capacity: int = 0) -> Pen:

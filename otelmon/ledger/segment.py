@@ -113,15 +113,17 @@ class Segment:
         end = min(self.header[layout.HEADER_KEYS_END], layout.KEYS_BYTES)
         return bytes(self._common[layout.KEYS_AT + start : layout.KEYS_AT + end])
 
-    def make_room(self, frame: bytes) -> None:
+    def make_room(self, frame: bytes, *, share: float = 1) -> None:
         """Make sure that publishing *frame* cannot fail, the caller being alone.
+
+        It may be in this first *share* of the key table only.
 
         Raises:
             LedgerError, OSError: there is no more space.
         """
         end = self.header[layout.HEADER_KEYS_END]
-        if end + len(frame) > layout.KEYS_BYTES:
-            raise LedgerError(f"The key table's {layout.KEYS_BYTES} bytes are used up.")
+        if end + len(frame) > share * layout.KEYS_BYTES:
+            raise LedgerError(f"The key table's {share * layout.KEYS_BYTES:.0f} bytes are used up.")
         self.take_space(layout.KEYS_AT + end, len(frame))
 
     def publish(self, frame: bytes) -> None:

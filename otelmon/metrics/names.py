@@ -5,13 +5,14 @@ https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetric
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from typing import TYPE_CHECKING, Final
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from otelmon.ledger.instrument import Attribute, Attributes, Instrument
 
@@ -84,15 +85,15 @@ def _sound(unsound: re.Pattern[str], name: str) -> str:
     return f"_{name}" if name[:1].isdecimal() or not name else name
 
 
-def attribute_labels(attributes: Attributes, *, ours: str = "") -> bytes:
-    """Return the labels of a series; an attribute named like the label that is *ours* gives way.
+def attribute_labels(attributes: Attributes, *, ours: Collection[str] = ()) -> bytes:
+    """Return the labels of a series; an attribute named like a label that is *ours* gives way.
 
     Attributes that come to one name become one label, their values joined by semicolons.
     """
     values: dict[str, str] = {}
     for key, value in attributes:
         name = _sound(_NO_LABEL, key)
-        if name == ours:
+        if name in ours:
             name = f"exported_{name}"
         text = label_value(value)
         values[name] = f"{values[name]};{text}" if name in values else text
@@ -109,7 +110,9 @@ def label_text(labels: Iterable[tuple[str, str]]) -> bytes:
 
 
 def label_value(value: Attribute) -> str:
-    """Return an attribute's value as text."""
+    """Return an attribute's value as text, of a list as JSON."""
+    if isinstance(value, tuple):
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

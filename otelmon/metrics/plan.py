@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self
 
 from otelmon import faults
@@ -21,25 +21,47 @@ from otelmon.metrics.families import (
     head,
     taken,
 )
-from otelmon.metrics.names import attribute_labels, family_name
+from otelmon.metrics.names import attribute_labels, family_name, label_text
 
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping
     from collections.abc import Set as AbstractSet
 
-    from otelmon.ledger.instrument import Instrument, Series
+    from otelmon.ledger.instrument import Attributes, Instrument, Series
     from otelmon.ledger.reader import Reading
     from otelmon.metrics.families import Labels
 
 
+Owner = Literal["otelmon", "observed", "application"]
+"""Whose figures: otelmon's, what it measures of libraries, what is measured through the API"""
+
+
+class Place(NamedTuple):
+    """Where series are shown: in a family, beside the others of it where a scope is named."""
+
+    family: str
+    scope: str = ""
+
+
 class Shown(NamedTuple):
-    """A family, and the series of its samples by their labels."""
+    """A family, or a part of one, and the series of its samples by their labels."""
 
     family: Family
     rows: dict[bytes, list[Series]]
-    own: bool = True
-    """It is of otelmon's own scope, and nobody else's series stand in it"""
+    owner: Owner
+    scopes: frozenset[str]
+    """The names of those who record them"""
+
+    def copied(self) -> Shown:
+        """Return one that may be changed."""
+        return self._replace(rows={labels: list(alike) for labels, alike in self.rows.items()})
+
+    def add(self, series: Series) -> None:
+        """Take in a series, unless it has no labels here."""
+        labels = self.family.labels(series.attributes)
+        if labels is not None:
+            self.rows.setdefault(labels, []).append(series)
 
 
 class Plan:
@@ -66,12 +88,17 @@ class Plan:
         self._others = others
         self.series: tuple[Series, ...] = ()
         self.lanes = self.sums = 0
-        self.places: dict[Instrument, tuple[str, ...]] = {
-            instrument: tuple(family.name for family in families)
+        self.places: dict[Instrument, tuple[Place, ...]] = {
+            instrument: tuple(Place(family.name) for family in families)
             for instrument, families in words.items()
         }
         self.shown = {
-            family.name: Shown(family, {labels: [] for labels in _initial(family)})
+            Place(family.name): Shown(
+                family,
+                {labels: [] for labels in _initial(family)},
+                "otelmon",
+                frozenset({OWN.name}),
+            )
             for families in words.values()
             for family in families
         }
@@ -103,18 +130,20 @@ class Plan:
             reading.recent,
             reading.slots,
         )
-        for family, rows, _ in self.shown.values():
-            yield head(family.name, family.kind, family.about, openmetrics=openmetrics)
-            awake = _awake(rows, reading.resting) if reading.resting else rows
-            yield from family.samples(awake, merged)
+        by_name: dict[str, list[Shown]] = {}
+        for place, shown in self.shown.items():
+            by_name.setdefault(place.family, []).append(shown)
+        for name, parts in by_name.items():
+            family = parts[0].family
+            yield head(name, family.kind, family.about, openmetrics=openmetrics)
+            for part, rows, *_ in parts:
+                awake = _awake(rows, reading.resting) if reading.resting else rows
+                yield from part.samples(awake, merged)
 
     def _copied(self) -> Self:
         plan = copy.copy(self)
         plan.places, plan.met = dict(self.places), set(self.met)
-        plan.shown = {
-            name: Shown(family, {labels: list(alike) for labels, alike in rows.items()}, own)
-            for name, (family, rows, own) in self.shown.items()
-        }
+        plan.shown = {place: each.copied() for place, each in self.shown.items()}
         return plan
 
     def add(self, series: Series) -> None:
@@ -124,48 +153,76 @@ class Plan:
             self.met.add(instrument)
             if instrument in self._own_names or instrument not in self._words:
                 self._name(instrument)
-        found: dict[Labels, bytes | None] = {}
-        for name in self.places[instrument]:
-            family, rows, _ = self.shown[name]
-            if family.labels not in found:
-                found[family.labels] = family.labels(series.attributes)
-            labels = found[family.labels]
-            if labels is not None:
-                rows.setdefault(labels, []).append(series)
+        for place in self.places[instrument]:
+            self.shown[place].add(series)
         self.lanes = max(self.lanes, series.base + instrument.counts)
         self.sums = max(self.sums, series.sums + instrument.sums)
 
     def _name(self, instrument: Instrument) -> None:
         """Find the family that shows an instrument under its own name."""
-        family, own = _family(instrument), instrument.scope == OWN
-        held = self.shown.get(family.name)
-        if held is None:
-            free = taken(family.name, family.kind).isdisjoint(self.taken())
-        elif _differ_in_bounds(held.family, family):
-            # As after a reload of a changed application: the newest is right.
-            self._hide(family.name)
-            held, free = None, True
-        else:
-            free = _alike(held.family, family) and held.own == own
-        if not free:
+        place = self._place(instrument)
+        if place is None:
             faults.report("prometheus_family", _refusal(instrument, "that name is in use"))
             self.places.setdefault(instrument, ())
-            return
+        else:
+            self._show(instrument, place)
+            self.places[instrument] = (*self.places.get(instrument, ()), place)
+
+    def _place(self, instrument: Instrument) -> Place | None:
+        """Return where an instrument can stand; what stands there otherwise has made way."""
+        family, owner, scope = _family(instrument), _owner(instrument), instrument.scope.name
+        place = Place(family.name)
+        held = self.shown.get(place)
         if held is None:
-            self.shown[family.name] = Shown(family, {}, own)
-        self.places[instrument] = (*self.places.get(instrument, ()), family.name)
+            return place if taken(family.name, family.kind).isdisjoint(self.taken()) else None
+        strange = held.owner != owner
+        if held.family.kind != family.kind or (strange and "otelmon" in {held.owner, owner}):
+            return None
+        if strange and owner == "observed":
+            self._step_aside(place)
+            return place
+        if strange or not (scope in held.scopes or _alike(held.family, family)):
+            place, family = Place(family.name, scope), _beside(family, scope)
+        there = self.shown.get(place)
+        newer = there is not None and _differ_in_bounds(there.family, family)
+        if newer:
+            # As after a reload of a changed application: the newest is right.
+            self._hide(place)
+        return place if newer or there is None or _alike(there.family, family) else None
+
+    def _show(self, instrument: Instrument, place: Place) -> None:
+        """Have an instrument's series stand at a place too."""
+        family, scopes = _family(instrument), frozenset({instrument.scope.name})
+        held = self.shown.get(place)
+        if held is not None:
+            self.shown[place] = held._replace(scopes=held.scopes | scopes)
+        else:
+            family = _beside(family, place.scope) if place.scope else family
+            self.shown[place] = Shown(family, {}, _owner(instrument), scopes)
+
+    def _step_aside(self, place: Place) -> None:
+        """Show what stands at a place beside it, as if it had come after what otelmon measures."""
+        held = self.shown.pop(place)
+        for instrument, places in self.places.items():
+            if place in places:
+                aside = Place(place.family, instrument.scope.name)
+                self._show(instrument, aside)
+                self.places[instrument] = (*(each for each in places if each != place), aside)
+        for alike in held.rows.values():
+            for series in alike:
+                self.shown[Place(place.family, series.instrument.scope.name)].add(series)
 
     def taken(self) -> frozenset[str]:
         """Return all names that nothing else may have."""
         shown = (taken(each.family.name, each.family.kind) for each in self.shown.values())
         return self._others.union(*shown)
 
-    def _hide(self, name: str) -> None:
-        """Show the instruments of a family no longer."""
-        del self.shown[name]
-        for instrument, names in self.places.items():
-            if name in names:
-                self.places[instrument] = tuple(each for each in names if each != name)
+    def _hide(self, place: Place) -> None:
+        """Show the instruments of a place no longer."""
+        del self.shown[place]
+        for instrument, places in self.places.items():
+            if place in places:
+                self.places[instrument] = tuple(each for each in places if each != place)
                 faults.report("prometheus_family", _refusal(instrument, "its bounds have changed"))
 
 
@@ -182,8 +239,33 @@ def _initial(family: Family) -> tuple[bytes, ...]:
     return family.initial if isinstance(family, Counter) else ()
 
 
-_bucket_labels: Final = partial(attribute_labels, ours="le")
-_worker_labels: Final = partial(attribute_labels, ours="worker")
+_bucket_labels: Final = partial(attribute_labels, ours=("le",))
+_worker_labels: Final = partial(attribute_labels, ours=("worker",))
+
+# https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/#instrumentation-scope-1
+_SCOPE_LABEL: Final = "otel_scope_name"
+
+
+def _owner(instrument: Instrument) -> Owner:
+    if instrument.scope == OWN:
+        return "otelmon"
+    return "observed" if instrument.own else "application"
+
+
+def _beside(family: Family, scope: str) -> Family:
+    """Return a family whose labels name the scope too."""
+    return replace(family, labels=_scope_labels(scope))
+
+
+@cache
+def _scope_labels(scope: str) -> Labels:
+    before = label_text([(_SCOPE_LABEL, scope)])
+
+    def labels(attributes: Attributes) -> bytes:
+        own = attribute_labels(attributes, ours=("le", "worker", _SCOPE_LABEL))
+        return before + b"," + own if own else before
+
+    return labels
 
 
 def _family(instrument: Instrument) -> Family:

@@ -99,7 +99,11 @@ class Advisor:
             measured=known,
             checks=self._checks(),
             used=used(),
-            overflows=overflows(reading),
+            overflows=overflows(
+                reading,
+                series_limit=self._settings.cardinality_limit,
+                total_limit=self._settings.cardinality_total,
+            ),
             faults={kind: fault.times for kind, fault in faults.seen().items()},
             complete=reading.complete,
             interval=published.interval,

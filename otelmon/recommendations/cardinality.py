@@ -15,26 +15,28 @@ def judge(evidence: Evidence) -> Verdict:
     """Ask whether any counts into its overflow series."""
     if not evidence.overflows:
         return PASS
-    first = evidence.overflows[0]
-    limit = evidence.settings.cardinality_limit
+    first, settings = evidence.overflows[0], evidence.settings
+    alone = first.series >= settings.cardinality_limit
+    name = "OTELMON_CARDINALITY_LIMIT" if alone else "OTELMON_CARDINALITY_TOTAL"
+    limit = settings.cardinality_limit if alone else settings.cardinality_total
+    too_many = (
+        f"more than the {limit:,} series it may have"
+        if alone
+        else f"{first.series:,} of the {limit:,} series that all may have"
+    )
     why = f"; its attribute {first.attribute} has most values" if first.attribute else ""
     return recommend(
         Finding(
-            message=f"{first.instrument} has more than the {limit:,} series it may have, and what is "
+            message=f"{first.instrument} has {too_many}, and what is "
             f"new is not told apart{why}. Consider: dropping that attribute with a View, or "
-            "raising OTELMON_CARDINALITY_LIMIT.",
+            f"raising {name}.",
             evidence={
                 "overflowed": [dict(each._asdict()) for each in evidence.overflows],
                 "limit": limit,
             },
             actions=(
                 Action("Drop the attribute with otelmon.View."),
-                Action(
-                    "Allow more series.",
-                    "OTELMON_CARDINALITY_LIMIT",
-                    limit,
-                    min(100_000, 2 * limit),
-                ),
+                Action("Allow more series.", name, limit, min(100_000, 2 * limit)),
             ),
         )
     )

@@ -177,7 +177,10 @@ class Settings(Thresholds):
         "OTELMON_CARDINALITY_LIMIT", 2000, _LIMIT, "Series that one instrument may have."
     )
     cardinality_total: int = variable(
-        "OTELMON_CARDINALITY_TOTAL", 10_000, _LIMIT, "Series that all instruments may have."
+        "OTELMON_CARDINALITY_TOTAL",
+        10_000,
+        _LIMIT,
+        "Series that all instruments may have; otelmon's own have as many beside.",
     )
     series_idle_seconds: float = variable(
         "OTELMON_SERIES_IDLE_SECONDS",

@@ -9,7 +9,7 @@ from otelmon.metrics import rows
 
 
 if TYPE_CHECKING:
-    from otelmon.ledger.instrument import Instrument
+    from otelmon.ledger.instrument import Instrument, Scope
     from otelmon.ledger.reader import Reading
     from otelmon.metrics.rows import Row
 
@@ -27,18 +27,26 @@ def measured(reading: Reading | None) -> list[dict[str, Any]]:
 
 
 def _shown(instrument: Instrument, found: list[Row]) -> dict[str, Any]:
-    scope = instrument.scope
     shown: dict[str, Any] = {
         "name": instrument.name,
         "kind": instrument.kind,
         "unit": instrument.unit,
         "description": instrument.description,
-        "scope": {"name": scope.name, "version": scope.version or None},
+        "scope": _scope(instrument.scope),
         "points": [_point(row) for row in found[:_MOST_POINTS]],
         "points_left_out": max(0, len(found) - _MOST_POINTS),
     }
     if instrument.kind == "histogram":
         shown["bounds"] = instrument.bounds
+    return shown
+
+
+def _scope(scope: Scope) -> dict[str, Any]:
+    shown: dict[str, Any] = {"name": scope.name, "version": scope.version or None}
+    if scope.schema_url:
+        shown["schema_url"] = scope.schema_url
+    if scope.attributes:
+        shown["attributes"] = dict(scope.attributes)
     return shown
 
 

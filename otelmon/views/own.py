@@ -12,7 +12,9 @@ from otelmon.metrics.overflow import overflows
 
 if TYPE_CHECKING:
     from otelmon.board import Published
+    from otelmon.faults import Fault
     from otelmon.ledger.reader import Reading
+    from otelmon.settings import Settings
     from otelmon.views.source import Source
 
 
@@ -49,7 +51,7 @@ def full(source: Source, reading: Reading | None, published: Published | None) -
         },
         "opentelemetry": source.adopted(),
         "records_before_fork": source.dropped(),
-        "series": None if reading is None else _series(reading),
+        "series": None if reading is None else _series(reading, source.settings),
         "faults": _faults(),
         "port": dict(source.port()),
         "notifications": {} if published is None else dict(published.channels),
@@ -68,16 +70,25 @@ def _ledger(reading: Reading | None) -> str | None:
 
 def _faults() -> dict[str, Any]:
     """Return what failed in this process, by kind."""
-    return {
-        kind: {"times": fault.times, "error": fault.error, "last": figures.iso(fault.at)}
-        for kind, fault in faults.seen().items()
-    }
+    return {kind: _fault(fault) for kind, fault in faults.seen().items()}
 
 
-def _series(reading: Reading) -> dict[str, Any]:
+def _fault(fault: Fault) -> dict[str, Any]:
+    shown = {"times": fault.times, "error": fault.error, "last": figures.iso(fault.at)}
+    if fault.each:
+        shown["each"] = {name: _fault(each) for name, each in fault.each.items()}
+    return shown
+
+
+def _series(reading: Reading, settings: Settings) -> dict[str, Any]:
     """Return how many series there are, and which instruments have more than they may."""
+    overflowed = overflows(
+        reading,
+        series_limit=settings.cardinality_limit,
+        total_limit=settings.cardinality_total,
+    )
     return {
         "count": len(reading.series) - len(reading.resting),
         "resting": len(reading.resting),
-        "overflowed": [each._asdict() for each in overflows(reading)],
+        "overflowed": [each._asdict() for each in overflowed],
     }

@@ -143,6 +143,10 @@ class Meter(metrics.Meter):
         made = self._kept(name, "gauge", unit, description, make, noop)
         return self._followed(made, callbacks)
 
+    def made(self) -> list[Instrument]:
+        """Return what was made by now, as it was asked for the first time."""
+        return [instrument for _, instrument in list(self._firsts.values())]
+
     def silence(self) -> None:
         """Have none of its instruments record any more, also those that are made from now on."""
         self._silent = True

@@ -68,8 +68,7 @@ class Observed:
         except Exception as error:  # noqa: BLE001 - as for any record
             failures.append(error)
         for failure in failures:
-            problem = OtelmonError(f"{self.name} could not be observed: {failure!r}")
-            faults.report("observable", problem.with_traceback(failure.__traceback__))
+            faults.report("observable", failure, of=self.name)
         return not failures
 
     def forget(self) -> None:
@@ -87,19 +86,32 @@ class _Question:
         """Ask nothing yet; not even a generator for its first answer, which may fail."""
         self._callback = callback
         self._begun = False
+        self._given = self._took = 0.0
         self._options = CallbackOptions()
         self._errand = Errand(self._answer)
 
     def ask(self, seconds: float) -> list[Observation]:
-        """Return what it says within *seconds*, or raise what it raises."""
-        self._options = CallbackOptions(timeout_millis=seconds * 1000)
-        return self._errand.run(seconds)
+        """Return what it says within *seconds*, or raise what it raises.
+
+        One that took longer once is not waited for again before it is quick: it is asked at once for
+        the next round, and then says what it found since this one.
+        """
+        if self._errand.idle and self._took <= seconds > 0:
+            self._given = seconds
+        self._options = CallbackOptions(timeout_millis=self._given * 1000)
+        try:
+            return self._errand.run(seconds)
+        finally:
+            if self._took > self._given:
+                self._errand.start()
 
     def forget(self) -> None:
         """Be as new in a forked child."""
         self._errand = Errand(self._answer)
+        self._given = self._took = 0.0
 
     def _answer(self) -> list[Observation]:
+        began = time.monotonic()
         try:
             if isinstance(self._callback, Generator):
                 return list(self._sent(self._callback))
@@ -109,6 +121,8 @@ class _Question:
         except BaseException as error:
             # As SystemExit it would end the thread that keeps all other figures.
             raise OtelmonError(f"A callback ended with {error!r}.") from error
+        finally:
+            self._took = time.monotonic() - began
 
     def _sent(
         self, generator: Generator[Iterable[Observation], CallbackOptions, None]

@@ -39,7 +39,9 @@ class MeterProvider(metrics.MeterProvider):
     ) -> None:
         """Record to *ledger*; where *disabled*, make meters that record nothing."""
         self.ledger = ledger
-        self._views = tuple(views)
+        # One list, which all meters look at whenever they make an instrument.
+        self._views = list(views)
+        self._told = False
         self.silent = disabled
         self._meters: dict[object, Meter] = {}
 
@@ -61,6 +63,24 @@ class MeterProvider(metrics.MeterProvider):
         found = self._meters.get(key)
         # One call, so that of two threads both get the same meter.
         return found or self._meters.setdefault(key, Meter(self.ledger, scope, self._views))
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """Return those that hold now."""
+        return tuple(self._views)
+
+    def follow(self, views: Sequence[View]) -> bool:
+        """Have *views* hold for what is made from now on; return False if it was told others before."""
+        if self._told and tuple(views) != self.views:
+            return False
+        self._told = True
+        self._views[:] = views
+        return True
+
+    def made(self, views: Sequence[View]) -> list[str]:
+        """Return the names of the instruments that were made by now and that *views* match."""
+        made = [each for meter in list(self._meters.values()) for each in meter.made()]
+        return sorted({each.name for each in made if any(view.matches(each) for view in views)})
 
     def observe(self, *, seconds: float | None = None) -> bool:
         """Ask all callbacks, each for 5 s at the most, all for *seconds*; say if all answered."""
@@ -88,6 +108,10 @@ class MeterProvider(metrics.MeterProvider):
             log.warning("shutdown was called on a MeterProvider that records nothing any more.")
             return
         self.force_flush(timeout_millis)
+        self.silence()
+
+    def silence(self) -> None:
+        """Record no more in this process, and ask no callbacks."""
         self.silent = True
         for meter in list(self._meters.values()):
             meter.silence()
