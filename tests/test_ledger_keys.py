@@ -21,7 +21,8 @@ from otelmon.ledger.instrument import (
     Scope,
     by_instrument,
 )
-from otelmon.ledger.keys import Keys, KeyTable
+from otelmon.ledger.key_table import KeyTable
+from otelmon.ledger.keys import Keys
 from otelmon.ledger.locks import RangeLocks
 from otelmon.ledger.segment import Segment, SharedSegment
 from tests.forks import Child

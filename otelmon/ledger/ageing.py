@@ -16,7 +16,8 @@ from otelmon.ledger.reader import weigh
 
 
 if TYPE_CHECKING:
-    from otelmon.ledger.keys import Keys, Weight
+    from otelmon.ledger.key_table import Weight
+    from otelmon.ledger.keys import Keys
     from otelmon.ledger.reader import Reading
 
 
