@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from otelmon.errors import ConfigError
 from otelmon.hardening import manifest
+from otelmon.hardening.problem import problem, refuse
 from otelmon.middleware.routes import set_route
 from otelmon.settings import Settings
 
@@ -43,8 +44,9 @@ class Static:
     those that `otelmon collect` or Django's ManifestStaticFilesStorage lists, and those that the
     regular expression *hashed* finds, if there is one. All others are cached for an hour.
 
-    Dotfiles, and links that lead out of *root*, are not there, also if they come later. In the
-    metrics all files are one route, the prefix.
+    Dotfiles, and links that lead out of *root*, are not there, also if they come later: they get a
+    404, and *app* is not asked, which may serve static files by laxer rules. In the metrics all of
+    this is one route, the prefix.
 
     Raises:
         ConfigError: there is no directory, WhiteNoise is not installed, or a value is none.
@@ -73,7 +75,7 @@ class Static:
         self._files = _files(self._names.root, self.prefix, max_age, hashed)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer with a file, or have the application answer."""
+        """Answer with a file or a refusal, or have the application answer."""
         path = environ.get("PATH_INFO", "")
         if not path.startswith(self._start):
             return self.app(environ, start_response)
@@ -101,7 +103,10 @@ class Static:
             set_route(environ, self.prefix)
             start_response(_PHRASES[answer.status], [*answer.headers])
             return [] if answer.file is None else _sent(answer.file, environ)
-        return self.app(environ, start_response)
+        if not self._files.refuses(path[len(self._start) :]):
+            return self.app(environ, start_response)
+        set_route(environ, self.prefix)
+        return refuse(problem("404 Not Found", "There is no such file."), environ, start_response)
 
 
 class Names:
