@@ -50,9 +50,18 @@ def _count(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counting]:
         yield count
 
 
-@pytest.fixture(name="make", params=["redis", "memory"])
-def _make(request: pytest.FixtureRequest, server: RedisServer) -> Callable[..., QueryCache]:
-    url = server.url if request.param == "redis" else None
+@pytest.fixture(name="valkey", scope="module")
+def _valkey(tmp_path_factory: Any) -> Iterator[RedisServer]:  # noqa: ANN401 - pytest's
+    with RedisServer(tmp_path_factory.mktemp("valkey"), "valkey") as server:
+        yield server
+
+
+@pytest.fixture(name="make", params=["redis", "valkey", "memory"])
+def _make(
+    request: pytest.FixtureRequest, server: RedisServer, valkey: RedisServer
+) -> Callable[..., QueryCache]:
+    valkey.reset()
+    url = {"redis": server.url, "valkey": valkey.url, "memory": None}[request.param]
     return lambda **options: QueryCache("tests", url=url, **options)
 
 

@@ -62,9 +62,18 @@ def _metered(monkeypatch: pytest.MonkeyPatch) -> Iterator[Metered]:
     close_clients()
 
 
-@pytest.fixture(name="make", params=["redis", "cookie"])
-def _make(request: pytest.FixtureRequest, server: RedisServer) -> Callable[..., Site]:
-    url = server.url if request.param == "redis" else None
+@pytest.fixture(name="valkey", scope="module")
+def _valkey(tmp_path_factory: Any) -> Iterator[RedisServer]:  # noqa: ANN401 - pytest's
+    with RedisServer(tmp_path_factory.mktemp("valkey"), "valkey") as server:
+        yield server
+
+
+@pytest.fixture(name="make", params=["redis", "valkey", "cookie"])
+def _make(
+    request: pytest.FixtureRequest, server: RedisServer, valkey: RedisServer
+) -> Callable[..., Site]:
+    valkey.reset()
+    url = {"redis": server.url, "valkey": valkey.url, "cookie": None}[request.param]
     return lambda **options: Site(url, **options)
 
 
