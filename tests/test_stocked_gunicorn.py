@@ -42,6 +42,11 @@ class Site(NamedTuple):
         """Return what is said of requests, by route."""
         return {each["route"]: each for each in self.shown()["queries"]["routes"]}
 
+    def limits(self) -> int:
+        """Return how many workers have been told what the database allows."""
+        found = samples(self.server.ops("/metrics").text)
+        return sum(key.startswith("otelmon_db_server_connection_limit{") for key in found)
+
     def visit(self, *paths: str, at_once: int = 4) -> None:
         """Ask for pages; return when all are booked."""
         with ThreadPoolExecutor(at_once) as clients:
@@ -86,6 +91,8 @@ def _site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             site = Site(server, postgres, store)
             # What SQLAlchemy asks when it first connects is a request's; so that has another route.
             site.visit_each("/mixed/0", "/mixed/0", "/mixed/0", "/orders/1", "/mixed/1")
+            # Each worker asks once how many connections it may have, which is a SELECT too.
+            assert until(lambda: site.limits() == 4, 60), server.log
             yield site
 
 
