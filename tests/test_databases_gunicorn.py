@@ -104,6 +104,7 @@ def by_route(server: Gunicorn) -> dict[str, dict[str, Any]]:
 def test_an_exhausted_pool_is_told_and_recovers(postgres: Postgres, served: Gunicorn) -> None:
     """Of 20 who want a connection each has one, waits or timed out, and the shop recovers."""
     server = served
+    before = pool(server).get("wait", {"count": 0})
     with locked(postgres) as lock:
         with ThreadPoolExecutor(20) as clients:
             asked = [clients.submit(server.get, "/hold", timeout=90) for _ in range(20)]
@@ -129,12 +130,21 @@ def test_an_exhausted_pool_is_told_and_recovers(postgres: Postgres, served: Guni
             lock.execute("SELECT pg_advisory_unlock(1)")
             statuses = sorted(each.result().status for each in asked)
         assert statuses == [200] * its["used"] + [500] * (20 - its["used"])
-        told_now = samples(server.ops("/metrics").text)
-        timeouts = told_now[f"db_client_connection_timeouts_total{{{LABEL}}}"]
-        assert timeouts == 20 - its["used"]
+        assert pool(server)["wait"]["count"] - before["count"] == 20
+        assert_told(server, timeouts=20 - its["used"])
         assert ask_all(server, "/orders/1") == [200]
         assert until(lambda: pool(server)["used"] == 0, 30)
         assert until(lambda: health(server) == ("healthy", 0), 60), server.log
+
+
+def assert_told(server: Gunicorn, *, timeouts: int) -> None:
+    """Assert that these are the timeouts, and that each wait for one was at least as long as it is."""
+    told = samples(server.ops("/metrics").text)
+    assert told[f"db_client_connection_timeouts_total{{{LABEL}}}"] == timeouts
+    wait, of = "db_client_connection_wait_time_seconds", f'{LABEL},error_type="TimeoutError"'
+    assert told[f"{wait}_count{{{of}}}"] == timeouts
+    # Each has waited for the 5 s of `served`.
+    assert told[f"{wait}_sum{{{of}}}"] >= 5 * timeouts
 
 
 def health(server: Gunicorn) -> tuple[str, int]:

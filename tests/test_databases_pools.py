@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, event, exc, text
+from sqlalchemy import Connection, Engine, create_engine, event, exc, text
 from sqlalchemy.pool import NullPool, Pool, QueuePool, StaticPool
 
 from otelmon import faults
@@ -21,6 +21,8 @@ from tests.waiting import until
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+WAIT = "db.client.connection.wait_time"
 
 
 @pytest.fixture
@@ -91,21 +93,78 @@ def test_an_exhausted_pool_is_exact(seen: Databases, tmp_path: Path) -> None:
     assert until(lambda: state(seen) == (0, 1, 0), 30)
     pool = seen.pool("sqlite/shop.db")
     assert (pool["wait"]["count"], pool["timeouts"], pool["errors"]) == (5, 0, 0)
-    (row,) = seen.rows("db.client.connection.wait_time")
+    (row,) = seen.rows(WAIT)
     assert row.value >= 3 * waited
     shop.dispose()
 
 
 def test_timeouts_are_counted(seen: Databases, tmp_path: Path) -> None:
-    """A wait that ends without a connection is a timeout, no error, and no wait that was served."""
+    """A wait that ends without a connection is a timeout, no error, and a wait as long as it was."""
     shop = engine(tmp_path, pool_size=1, max_overflow=0, pool_timeout=0.05)
     with shop.connect():
+        began = time.monotonic()
         for _ in range(3):
             with pytest.raises(exc.TimeoutError):
                 shop.connect()
+        took = time.monotonic() - began
         assert state(seen) == (1, 0, 0)
     pool = seen.pool("sqlite/shop.db")
-    assert (pool["wait"]["count"], pool["timeouts"], pool["errors"]) == (1, 3, 0)
+    assert (pool["wait"]["count"], pool["timeouts"], pool["errors"]) == (4, 3, 0)
+    assert pool["use"]["count"] == pool["create"]["count"] == 1
+    assert seen.by(WAIT, "error.type") == {(None,): 1, ("TimeoutError",): 3}
+    (waited,) = (
+        row.value for row in seen.rows(WAIT) if ("error.type", "TimeoutError") in row.attributes
+    )
+    assert 3 * 0.05 <= waited <= took
+    whole = sum(row.value for row in seen.rows(WAIT))
+    assert pool["wait"]["mean_ms"] == pytest.approx(1000 * whole / 4, abs=0.001)
+    shop.dispose()
+
+
+class Asking:
+    """Who wants connections, and how long each time took from its side."""
+
+    def __init__(self, shop: Engine) -> None:
+        self._shop = shop
+        self.took: list[float] = []
+
+    def take(self) -> Connection | None:
+        """Return a connection; None after a timeout."""
+        began = time.monotonic()
+        try:
+            return self._shop.connect()
+        except exc.TimeoutError:
+            return None
+        finally:
+            self.took.append(time.monotonic() - began)
+
+    def use(self) -> bool:
+        """Take one and give it back; tell whether there was one."""
+        taken = self.take()
+        if taken is not None:
+            taken.close()
+        return taken is not None
+
+
+def test_an_outage_shows_in_the_waits(seen: Databases, tmp_path: Path) -> None:
+    """Of 24 who want one of 3 connections, each wait is in the sum, whether it was served or not."""
+    shop = engine(tmp_path, pool_size=2, max_overflow=1, pool_timeout=0.3)
+    asking = Asking(shop)
+    held = [asking.take() for _ in range(3)]
+    with ThreadPoolExecutor(24) as clients:
+        first = [clients.submit(asking.use) for _ in range(13)]
+        assert not any(each.result(30) for each in first)
+        late = [clients.submit(asking.use) for _ in range(11)]
+        for each in held:
+            assert each is not None
+            each.close()
+        served = sum(each.result(30) for each in late)
+    pool = seen.pool("sqlite/shop.db")
+    assert (pool["timeouts"], pool["wait"]["count"]) == (24 - served, 3 + 24)
+    assert pool["use"]["count"] == 3 + served
+    waited = sum(row.value for row in seen.rows(WAIT))
+    assert 13 * 0.3 <= waited <= sum(asking.took)
+    assert pool["wait"]["mean_ms"] == pytest.approx(1000 * waited / 27, abs=0.001)
     shop.dispose()
 
 
@@ -117,6 +176,9 @@ def test_a_server_that_cannot_be_reached_is_an_error(seen: Databases, tmp_path: 
             shop.connect()
     errors = seen.by("otelmon.db.client.connection.errors", "error.type")
     assert errors == {("OperationalError",): 2}
+    assert seen.by(WAIT, "error.type") == errors
+    pool = seen.pool("sqlite/shop.db")
+    assert (pool["wait"]["count"], pool["errors"], pool["use"]["count"]) == (2, 2, 0)
     assert state(seen) == (0, 0, 0)
 
 
@@ -233,10 +295,7 @@ def test_names_tell_nothing_secret(seen: Databases, tmp_path: Path) -> None:
     for options in ({}, {"pool_logging_name": "replica of {shop}"}):
         path = f"sqlite:///file:{tmp_path}/pass word/a b.db?mode=rwc&uri=true&key=secret"
         create_engine(path, **options).connect().close()
-    names = {
-        pool
-        for (pool,) in seen.by("db.client.connection.wait_time", "db.client.connection.pool.name")
-    }
+    names = {pool for (pool,) in seen.by(WAIT, "db.client.connection.pool.name")}
     assert names == {"sqlite/a_b.db", "replica_of__shop_"}
 
 
@@ -246,7 +305,7 @@ def test_many_names_become_one(seen: Databases, tmp_path: Path) -> None:
         shop = create_engine(f"sqlite:///{tmp_path}/shop.db", pool_logging_name=f"t{number}")
         shop.connect().close()
         shop.dispose()
-    assert len(seen.by("db.client.connection.wait_time", "db.client.connection.pool.name")) == 51
+    assert len(seen.by(WAIT, "db.client.connection.pool.name")) == 51
 
 
 def test_other_listeners_are_asked_as_ever(seen: Databases, tmp_path: Path) -> None:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 
+REQUESTS = "otelmon.http.server.queries"
+
+
 @pytest.fixture
 def seen() -> Iterator[Databases]:
     with Databases() as databases:
@@ -87,6 +90,72 @@ def test_queries_are_told_by_route(seen: Databases, shop: Engine) -> None:
     assert routes["/none"]["seconds"] is None
     assert (routes["/report"]["queries_per_request"], routes["/report"]["queries_p95"]) == (4.0, 5)
     assert all(each["repeated"] == [] for each in routes.values())
+
+
+def test_requests_before_the_first_query_count(seen: Databases, shop: Engine) -> None:
+    """What a process answered before its first query is in the queries per request too."""
+    site = Site(seen, shop)
+    for queries in (0, 0, 0, 2, 0, 0, 0, 0):
+        site.get(queries)
+    site.get(route="/none")
+    orders = seen.routes()["/orders"]
+    assert (orders["requests"], orders["queries"]) == (8, 2)
+    assert (orders["queries_per_request"], orders["queries_p95"]) == (0.25, 2)
+    (row,) = (row for row in seen.rows(REQUESTS) if ("http.route", "/orders") in row.attributes)
+    assert (row.count, row.buckets[:3]) == (8, (7, 0, 1))
+
+
+def test_another_ledger_counts_from_its_first_request(shop: Engine) -> None:
+    """A second monitor in the life of a process, with nothing imported since, misses none either."""
+    for _ in range(2):
+        with Databases() as seen:
+            site = Site(seen, shop)
+            site.get(0)
+            site.get(1)
+            assert seen.routes()["/orders"]["queries_per_request"] == 0.5
+
+
+IMPORTS = """
+import sys
+from otelmon.instruments.databases.tally import QUERIES
+from tests.databases import Databases
+
+def imported(name):
+    __import__(name)
+    return QUERIES.on
+
+with Databases():
+    assert "sqlalchemy" not in sys.modules and "django.db" not in sys.modules
+    said = [QUERIES.on]
+    if sys.argv[1] == "sqlalchemy":
+        said.append(imported("sqlalchemy"))
+    else:
+        from django.conf import settings
+        settings.configure(DATABASES=eval(sys.argv[2]))
+        said.append(imported("django.db"))
+print(*said, QUERIES.on)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "counts"),
+    [
+        (("sqlalchemy",), True),
+        (("django", "{'default': {'ENGINE': 'django.db.backends.sqlite3'}}"), True),
+        (("django", "{}"), False),
+        (("django", "{'default': {}}"), False),
+    ],
+)
+def test_who_has_no_database_pays_for_none(arguments: tuple[str, ...], counts: bool) -> None:
+    """Requests are looked at from when a library is imported that asks databases, if there are any."""
+    told = subprocess.run(
+        [sys.executable, "-c", IMPORTS, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert told.stdout.split() == ["False", str(counts), "False"], told.stderr
 
 
 def test_repeated_statements_are_told(seen: Databases, shop: Engine) -> None:

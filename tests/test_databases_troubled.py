@@ -102,6 +102,27 @@ def test_a_cut_connection_is_told_and_replaced(
     assert seen.operations()["SELECT", "OperationalError"] == 1
 
 
+def test_a_half_closed_connection_is_told_and_replaced(
+    seen: Databases, shop: Engine, proxy: TcpProxy
+) -> None:
+    """A server's side that is closed, while ours stays open, is an error amid a query, or a failed test."""
+    with shop.connect() as one:
+        one.execute(text("SELECT 1"))
+        proxy.half_close()
+        with pytest.raises(exc.OperationalError):
+            one.execute(text("SELECT 2"))
+    with shop.connect() as one:
+        assert one.scalar(text("SELECT 3")) == 3
+    proxy.half_close()
+    with shop.connect() as one:
+        assert one.scalar(text("SELECT 4")) == 4
+    pool = seen.pool(NAME)
+    assert pool["invalidations"] == {"error": 1, "pre_ping": 1}
+    assert (pool["used"], pool["idle"], pool["create"]["count"]) == (0, 1, 3)
+    assert (pool["wait"]["count"], pool["use"]["count"], pool["errors"]) == (3, 3, 0)
+    assert seen.operations()["SELECT", "OperationalError"] == 1
+
+
 def test_a_server_that_refuses_is_told(seen: Databases, shop: Engine, proxy: TcpProxy) -> None:
     """Connections that cannot be had are errors, and the pool is whole when they can be had."""
     proxy.refuse()

@@ -27,7 +27,7 @@ from tests.waiting import until
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.counting import Counting
@@ -39,9 +39,20 @@ def patient(server: RedisServer, **options: Any) -> QueryCache:  # noqa: ANN401 
     return QueryCache("tests", client=client, **options)
 
 
-@pytest.fixture(name="make", params=["redis", "memory"])
-def _make(request: pytest.FixtureRequest, server: RedisServer) -> Callable[..., QueryCache]:
-    return partial(patient, server) if request.param == "redis" else partial(QueryCache, "tests")
+@pytest.fixture(name="valkey", scope="module")
+def _valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("valkey"), "valkey") as server:
+        yield server
+
+
+@pytest.fixture(name="make", params=["redis", "valkey", "memory"])
+def _make(
+    request: pytest.FixtureRequest, server: RedisServer, valkey: RedisServer
+) -> Callable[..., QueryCache]:
+    if request.param == "memory":
+        return partial(QueryCache, "tests")
+    valkey.reset()
+    return partial(patient, server if request.param == "redis" else valkey)
 
 
 class Maker:

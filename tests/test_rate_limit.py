@@ -390,16 +390,14 @@ def test_threads_of_one_process_share_the_limit_exactly() -> None:
 # -- Redis ---------------------------------------------------------------------------------------
 
 
-@pytest.fixture(name="redis", scope="module")
-def _redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-
-
-def test_without_redis_requests_pass_and_are_counted(redis: RedisServer, figures: Figures) -> None:
+def test_without_redis_requests_pass_and_are_counted(tmp_path: Path, figures: Figures) -> None:
     """Hung or gone, a request waits for a deadline at the most, and soon for nothing; it comes
     back by itself."""
-    redis.reset()
+    with RedisServer(tmp_path) as redis:
+        _outlive(redis, figures)
+
+
+def _outlive(redis: RedisServer, figures: Figures) -> None:
     app = limited(env={"REDIS_URL": redis.url}, limit="10/minute")
     assert passed(app, 20) == 10
     redis.hang()

@@ -17,7 +17,7 @@ from otelmon.hardening.sessions.errors import SessionTooLargeError, SessionValue
 from otelmon.hardening.sessions.measures import CHANGE, CHANGES, ERRORS
 from otelmon.hardening.sessions.middleware import KEY
 from otelmon.hardening.sessions.redis_store import RedisStore
-from tests.redis_server import empty_redis, running_redis  # noqa: F401 - fixtures
+from tests.redis_server import RedisServer, empty_redis, running_redis  # noqa: F401 - fixtures
 from tests.session_site import (  # noqa: F401 - fixtures
     COOKIE,
     OTHER_SECRET,
@@ -25,7 +25,6 @@ from tests.session_site import (  # noqa: F401 - fixtures
     Browser,
     Site,
     given_cookie,
-    made_sites,
     metered_sites,
     shop,
 )
@@ -39,7 +38,21 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
     from tests.metered import Metered
-    from tests.redis_server import RedisServer
+
+
+@pytest.fixture(name="valkey", scope="module")
+def _valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("valkey"), "valkey") as server:
+        yield server
+
+
+@pytest.fixture(name="make", params=["redis", "valkey", "cookie"])
+def _make(
+    request: pytest.FixtureRequest, server: RedisServer, valkey: RedisServer
+) -> Callable[..., Site]:
+    valkey.reset()
+    url = {"redis": server.url, "valkey": valkey.url, "cookie": None}[request.param]
+    return lambda **options: Site(url, **options)
 
 
 def answering(

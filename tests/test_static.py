@@ -52,7 +52,7 @@ def cached(static: Static, path: str) -> str | None:
     """Return the Cache-Control of a file that is served, else None."""
     seen = serve(static, environ(path=path))
     assert seen.status in {"200 OK", "404 Not Found"}
-    return dict(seen.headers).get("Cache-Control")
+    return None if seen.status != "200 OK" else dict(seen.headers).get("Cache-Control")
 
 
 def test_the_settings_say_where_and_how_long(

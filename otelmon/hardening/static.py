@@ -12,7 +12,9 @@ from urllib.parse import quote
 
 from otelmon.errors import ConfigError
 from otelmon.hardening import manifest
-from otelmon.hardening.arguments import is_encodable, problems_of, refuse
+from otelmon.hardening.arguments import is_encodable, problems_of
+from otelmon.hardening.arguments import refuse as refuse_arguments
+from otelmon.hardening.problem import problem, refuse
 from otelmon.middleware.routes import set_route
 from otelmon.settings import Settings
 from otelmon.settings.text import shown
@@ -46,8 +48,9 @@ class Static:
     those that `otelmon collect` or Django's ManifestStaticFilesStorage lists, and those that the
     regular expression *hashed* finds, if there is one. All others are cached for an hour.
 
-    Dotfiles, and links that lead out of *root*, are not there, also if they come later. In the
-    metrics all files are one route, the prefix.
+    Dotfiles, and links that lead out of *root*, are not there, also if they come later: they get a
+    404, and *app* is not asked, which may serve static files by laxer rules. In the metrics all of
+    this is one route, the prefix.
 
     Raises:
         ConfigError: there is no directory, WhiteNoise is not installed, or a value is none.
@@ -64,20 +67,20 @@ class Static:
         settings: Settings | None = None,
     ) -> None:
         """Wrap *app*, and look at all files."""
-        refuse(problems_of(app, settings))
+        refuse_arguments(problems_of(app, settings))
         own = (settings or Settings.from_env()).static()
         self.app = app
         self.prefix = own.prefix if prefix is None else prefix
         max_age = own.max_age if max_age is None else max_age
         directory = _directory(root, own.root)
-        refuse(_problems(self.prefix, max_age, hashed))
+        refuse_arguments(_problems(self.prefix, max_age, hashed))
         # As a server hands paths on.
         self._start = self.prefix.encode().decode("latin-1")
         self._names = Names(directory, self.prefix)
         self._files = _files(self._names.root, self.prefix, max_age, hashed)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer with a file, or have the application answer."""
+        """Answer with a file or a refusal, or have the application answer."""
         path = environ.get("PATH_INFO", "")
         if not path.startswith(self._start):
             return self.app(environ, start_response)
@@ -105,7 +108,10 @@ class Static:
             set_route(environ, self.prefix)
             start_response(_PHRASES[answer.status], [*answer.headers])
             return [] if answer.file is None else _sent(answer.file, environ)
-        return self.app(environ, start_response)
+        if not self._files.refuses(path[len(self._start) :]):
+            return self.app(environ, start_response)
+        set_route(environ, self.prefix)
+        return refuse(problem("404 Not Found", "There is no such file."), environ, start_response)
 
 
 class Names:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import posixpath
 import re
+import stat
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -28,6 +30,8 @@ log = logging.getLogger("otelmon")
 SHORT: Final = 3600
 """Seconds that a name is cached which may stand for another content tomorrow"""
 _ENCODINGS: Final = {"gzip": ".gz", "br": ".br"}
+# With a backslash too: to Windows, and to some applications, it is a slash.
+_HIDDEN: Final = re.compile(r"(?:^|[/\\])\.")
 
 
 class _Seen(NamedTuple):
@@ -38,6 +42,8 @@ class _Seen(NamedTuple):
     tree: Tree
     found: dict[str, Found]
     """By name, the compressed variants among them"""
+    listed: str | None
+    """The file of the list, which is nobody's business"""
     hashed: frozenset[str]
     files: dict[str, SeenFile]
     """By URL, those that were asked for: to make all of many thousands would take seconds"""
@@ -89,16 +95,41 @@ class StaticFiles(WhiteNoise):  # type: ignore[misc]
         seen.files[url] = file = self._file(name, seen, found)
         return file
 
+    def refuses(self, path: str) -> bool:
+        """Tell whether what was not found at *path*, as a server hands it on, is to be nobody's.
+
+        Else the application is asked, and it may have the very directory for static files of its own
+        (Flask does), follow links and show hidden files. So what lies below the root and is not
+        shown is refused by every spelling that leads there, and so is each name with a dot in
+        front, wherever that may lie; the latter not where the prefix is `/`, as all paths of the
+        application are below that, its `/.well-known/` too.
+        """
+        name = os.fsdecode(path.encode("latin-1", "replace"))
+        if self.prefix != "/" and _HIDDEN.search(name):
+            return True
+        name = posixpath.normpath(f"/{name}").lstrip("/")
+        # The first look is all that most misses cost.
+        if not name or not os.path.lexists(f"{self.root}/{name}"):
+            return False
+        found = self._seen.tree.find(name)
+        return found is None or self._is_kept_back(found)
+
+    def _is_kept_back(self, found: Found) -> bool:
+        """Tell whether what may be shown in itself is none of the files that are."""
+        mode, name = found.status.st_mode, found.name
+        if not stat.S_ISREG(mode):
+            return not stat.S_ISDIR(mode)
+        is_list = found.real == self._seen.listed
+        return is_list or (_is_packed(name) and self._seen.tree.file(name[:-3]) is not None)
+
     def _look(self) -> _Seen:
         """Look at all files, the list of hashed names first: it is written last."""
         stamp = self._stamp()
         listed = manifest.read(Path(self.root))
+        name, hashed = (None, frozenset[str]()) if listed is None else (listed.name, listed.hashed)
         tree = Tree(self.root)
-        found = {each.name: each for each in tree.files()}
-        if listed is not None:
-            # What other files there are, and were, is nobody's business.
-            found.pop(listed.name, None)
-        return _Seen(stamp, tree, found, frozenset() if listed is None else listed.hashed, {})
+        found = {each.name: each for each in tree.files() if each.real != name}
+        return _Seen(stamp, tree, found, name, hashed, {})
 
     def _stamp(self) -> tuple[int, ...] | None:
         for name in (manifest.NAME, manifest.DJANGO):
@@ -127,4 +158,8 @@ class StaticFiles(WhiteNoise):  # type: ignore[misc]
 
 
 def _is_variant(name: str, found: Mapping[str, Found]) -> bool:
-    return name.endswith(tuple(_ENCODINGS.values())) and name[:-3] in found
+    return _is_packed(name) and name[:-3] in found
+
+
+def _is_packed(name: str) -> bool:
+    return name.endswith(tuple(_ENCODINGS.values()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from otelmon.instruments.databases.levels import (
@@ -82,4 +83,9 @@ def _largest(found: Found, name: str) -> int | None:
 
 
 def _times(found: Found, name: str) -> dict[str, Any]:
-    return times(next(iter(found.get(name, ())), None))
+    """Return the times of all together, whether they ended with a connection or without one."""
+    rows = found.get(name, ())
+    if not rows:
+        return times(None)
+    buckets = tuple(map(sum, zip(*(row.buckets for row in rows), strict=True)))
+    return times(replace(rows[0], value=sum(row.value for row in rows), buckets=buckets))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 _WATCHED: Final = "_otelmon_watched"
+_NONE: Final = frozenset((None, "", "django.db.backends.dummy"))
 
 
 class Watched(Counted):
@@ -138,6 +139,16 @@ class Hooks:
             watched.look()
         except Exception as error:  # noqa: BLE001 - as above
             faults.report("django_database", error)
+
+
+def may_ask() -> bool:
+    """Tell if the project has a database; without settings yet, it may get one."""
+    from django.conf import settings
+
+    if not settings.configured:
+        return True
+    engines = {each.get("ENGINE") for each in settings.DATABASES.values()}
+    return not engines <= _NONE
 
 
 def _of_this_thread() -> list[Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from otelmon.instruments.databases import limits
 from otelmon.instruments.databases.django_hooks import HOOKS as DJANGO
+from otelmon.instruments.databases.django_hooks import may_ask
 from otelmon.instruments.databases.imports import when_imported
 from otelmon.instruments.databases.levels import SCOPE
 from otelmon.instruments.databases.pools import Instruments
@@ -55,8 +56,20 @@ class _Process:
 
 @cache
 def _hook() -> None:
-    when_imported("sqlalchemy", SQLALCHEMY.install)
-    when_imported("django.db", DJANGO.install)
+    when_imported("sqlalchemy", _hook_sqlalchemy)
+    when_imported("django.db", _hook_django)
+
+
+def _hook_sqlalchemy() -> None:
+    SQLALCHEMY.install()
+    QUERIES.expect()
+
+
+def _hook_django() -> None:
+    DJANGO.install()
+    # Django imports it in every project.
+    if may_ask():
+        QUERIES.expect()
 
 
 _process = _Process()

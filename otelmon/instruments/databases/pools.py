@@ -49,7 +49,7 @@ class Instruments:
         self.names = Few(_MOST_NAMES)
         self.errors = Few(_MOST_ERRORS)
         self.wait = _seconds(
-            meter, "db.client.connection.wait_time", "Time until a connection was had from a pool."
+            meter, "db.client.connection.wait_time", "Time until a pool gave a connection, or none."
         )
         self.use = _seconds(
             meter, "db.client.connection.use_time", "Time between taking and returning one."
@@ -223,16 +223,19 @@ class Named:
             self._say()
         return now
 
-    def failed(self, pool: Counted, error: BaseException, *, timed_out: bool) -> None:
-        """Note that none was had."""
+    def failed(self, pool: Counted, began: int, error: BaseException, *, timed_out: bool) -> None:
+        """Note that none was had by who wanted one when it *began* (ns)."""
+        took = (monotonic_ns() - began) / 1e9
         with self.lock:
             pool.claims = max(0, pool.claims - 1)
             self._say()
+        attributes = {**self.attributes, ERROR: self.of.errors(type(error).__qualname__)}
+        # In the same histogram: an outage in which all give up is not to look like one without waits.
+        self.of.wait.record(took, attributes)
         if timed_out:
             self.of.timeouts.add(1, self.attributes)
         else:
-            kind = self.of.errors(type(error).__qualname__)
-            self.of.failures.add(1, {**self.attributes, ERROR: kind})
+            self.of.failures.add(1, attributes)
 
     def returned(self, pool: Counted, taken: int) -> None:
         """Note that one came back, or is the pool's no longer, that was *taken* then (ns)."""

@@ -138,7 +138,7 @@ class Hooks:
             try:
                 connection = original(engine)
             except BaseException as error:
-                self._failed(watched, error)
+                self._failed(watched, began, error)
                 raise
             self._got(connection, watched, began)
             return connection
@@ -182,9 +182,9 @@ class Hooks:
             tracing.follow(engine)
         return began
 
-    def _failed(self, watched: Watched, error: BaseException) -> None:
+    def _failed(self, watched: Watched, began: int, error: BaseException) -> None:
         try:
-            watched.named.failed(watched, error, timed_out=_is_timeout(error))
+            watched.named.failed(watched, began, error, timed_out=_is_timeout(error))
         except Exception as fault:  # noqa: BLE001 - as above
             faults.report("database_pool", fault)
 

@@ -77,11 +77,11 @@ class RequestQueries:
     def __init__(self) -> None:
         """Be off: a request then pays for one look at `on`."""
         self.on = False
-        self._wanted = False
+        self._wanted = self._expected = False
         self._routes: dict[Route, OfRoute] = {}
 
     def observe(self, meter: Meter) -> None:
-        """Create the instruments on *meter*; be on from the first query on."""
+        """Create the instruments on *meter*; be on as soon as queries are expected, or come."""
         self._queries = meter.create_histogram(
             "otelmon.http.server.queries",
             unit="{query}",
@@ -108,6 +108,12 @@ class RequestQueries:
         self._shown = Few(_MOST_TEXTS)
         self._routes = {}
         self._wanted = True
+        self.on = self.on or self._expected
+
+    def expect(self) -> None:
+        """Expect queries from now on, so that requests before the first one are counted too."""
+        self._expected = True
+        self.on = self._wanted
 
     def rest(self) -> None:
         """Be off, and let go of what was recorded to."""
