@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import inspect
 import re
 import secrets
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 from otelmon import faults
 from otelmon.caches import entries
 from otelmon.caches.clients import redis_client
+from otelmon.caches.functions import Calls, name_of
 from otelmon.caches.measures import CacheMeasures, measures
 from otelmon.caches.stores import MemoryStore, RedisStore
 from otelmon.errors import ConfigError
@@ -30,6 +30,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+PREFIX: Final = "otelmon:cache:"
+"""What keys in Redis begin with; the service's name follows, so that two may share one"""
 LOCK_SECONDS: Final = 10.0
 MAX_BYTES: Final = 16 * 1024 * 1024
 # So much longer than it is fresh a value is kept, to be shown while a new one is made.
@@ -39,7 +41,8 @@ _STALE: Final = 2
 class QueryCache:
     """Keeps what JSON can hold for *ttl* seconds (QUERY_CACHE_TTL, 300), one creator at a time.
 
-    In Redis at *url* (REDIS_URL unless given) for all processes of all machines; without one in
+    In Redis at *url* (REDIS_URL unless given) for all processes of all machines that have the same
+    *prefix* of its keys (`otelmon:cache:` and OTEL_SERVICE_NAME unless given); without one in
     *max_bytes* of each process's own memory. Where Redis fails, a look-up is a miss and the
     creator's value is returned: nothing is raised but what the creator raises. Of several that look
     for the same missing value one makes it and the others wait, *lock_timeout* seconds at the most;
@@ -52,7 +55,7 @@ class QueryCache:
         ConfigError: the name, a number or the URL cannot be used, or a library is not installed.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is optional and named
         self,
         name: str = "queries",
         *,
@@ -61,6 +64,7 @@ class QueryCache:
         ttl: float | None = None,
         lock_timeout: float = LOCK_SECONDS,
         max_bytes: int = MAX_BYTES,
+        prefix: str | None = None,
     ) -> None:
         """Connect to nothing yet; *client* goes before *url*, and should have short deadlines."""
         settings = Settings.from_env()
@@ -68,6 +72,7 @@ class QueryCache:
         self.ttl = settings.query_cache_ttl if ttl is None else ttl
         self.lock_timeout = lock_timeout
         self._judge(max_bytes)
+        self._begin = f"{f'{PREFIX}{settings.service_name}:' if prefix is None else prefix}{name}"
         if client is None and (url or settings.redis().url):
             # No word but the questions themselves, so that there is one time-out at the most.
             client = redis_client(url, protocol=2)
@@ -105,7 +110,7 @@ class QueryCache:
 
         Raises what *creator* raises, and nothing else; that is not kept.
         """
-        place = entries.place(self.name, namespace, key)
+        place = entries.place(self._begin, namespace, key)
         seconds = self.ttl if ttl is None else ttl
         measured = self._measured()
         if measured is None:
@@ -119,6 +124,7 @@ class QueryCache:
         ttl: float | None = None,
         *,
         namespace: str = "",
+        name: str | None = None,
         key: Callable[..., str] | None = None,
     ) -> Callable[[Callable[P, T]], Callable[P, T]]:
         """Keep what a function returns, by its arguments.
@@ -126,10 +132,17 @@ class QueryCache:
         These must be what JSON can hold; for others *key* makes a text of them. A call whose
         arguments make no key calls the function, and is reported once. The function gets
         `invalidate(...)`, which takes the same arguments.
+
+        A function's values are kept under its module and qualified name, or under *name*: all that
+        have one name in one namespace share them. What is made within a function, and a lambda,
+        has no name of its own and takes a *name*.
+
+        Raises:
+            ConfigError: it takes a name, and has none.
         """
 
         def decorate(function: Callable[P, T]) -> Callable[P, T]:
-            named = functools.partial(self._key, function, inspect.signature(function), key)
+            named = Calls(function, name or name_of(function), key).key
 
             @functools.wraps(function)
             def cached(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -150,12 +163,12 @@ class QueryCache:
 
     def invalidate(self, key: str, *, namespace: str = "") -> bool:
         """Forget the value of *key*, and what is being made of it now; False if Redis fails."""
-        place = entries.place(self.name, namespace, key)
+        place = entries.place(self._begin, namespace, key)
         return self._tell(lambda: self._store.drop(place))
 
     def invalidate_namespace(self, namespace: str = "") -> bool:
         """Forget all values of a namespace, however many; False if Redis fails."""
-        state_key = entries.state_key(self.name, namespace)
+        state_key = entries.state_key(self._begin, namespace)
         # Longer than anything in it can live: 2 h, or what this cache's own values live.
         seconds = max(7200.0, 2 * _STALE * self.ttl)
         return self._tell(lambda: self._store.renew(state_key, secrets.token_hex(8), seconds))
@@ -171,24 +184,6 @@ class QueryCache:
             faults.report("query_cache", error)
             return False
         return True
-
-    def _key(
-        self,
-        function: Callable[..., Any],
-        signature: inspect.Signature,
-        key: Callable[..., str] | None,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> str | None:
-        """Return the key of a call; None if there is none. A call that is wrong is the function's."""
-        try:
-            bound = signature.bind(*args, **kwargs)
-            bound.apply_defaults()
-            made = entries.as_json(bound.arguments) if key is None else key(*args, **kwargs)
-            return f"{function.__module__}.{function.__qualname__}:{made}"
-        except Exception as error:  # noqa: BLE001 - the function is worth calling all the same
-            faults.report("query_cache_key", error)
-            return None
 
     def _measured(self) -> CacheMeasures | None:
         if self._measures is None:

@@ -1,0 +1,138 @@
+"""Functions that a `QueryCache` keeps: by which arguments, and whose values are whose."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from otelmon import ConfigError, QueryCache, faults
+from tests.counting import counting
+from tests.redis_server import RedisServer
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@pytest.fixture(name="running", scope="module")
+def _running(tmp_path_factory: Any) -> Iterator[RedisServer]:  # noqa: ANN401 - pytest's
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(name="server")
+def _server(running: RedisServer) -> RedisServer:
+    running.reset()
+    return running
+
+
+@pytest.fixture(autouse=True)
+def _counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    with counting() as count:
+        monkeypatch.setattr("otelmon.stack.meter_provider", lambda: count.provider)
+        yield
+
+
+@pytest.fixture(name="make", params=["redis", "memory"])
+def _make(request: pytest.FixtureRequest, server: RedisServer) -> Callable[..., QueryCache]:
+    url = server.url if request.param == "redis" else None
+    return lambda **options: QueryCache("tests", url=url, **options)
+
+
+def test_a_function_is_kept_by_its_arguments(make: Callable[..., QueryCache]) -> None:
+    """However they are written; 1, 1.0, True and "1" are four of them."""
+    calls = []
+    cache = make()
+
+    @cache.cached(ttl=60, namespace="sums", name="add")
+    def add(a: Any, b: int = 2, **more: int) -> str:  # noqa: ANN401 - anything
+        """Add."""
+        calls.append((a, b, more))
+        return f"{a!r}+{b}{more}"
+
+    assert add(1) == add(1, 2) == add(b=2, a=1) == "1+2{}"
+    assert len(calls) == 1
+    assert [add(value) for value in (1.0, True, "1", None)] == [
+        "1.0+2{}",
+        "True+2{}",
+        "'1'+2{}",
+        "None+2{}",
+    ]
+    assert add(1, c=3) != add(1, c=4)
+    assert (add.__name__, add.__doc__) == ("add", "Add.")
+    count = len(calls)
+    assert add.invalidate(1)  # type: ignore[attr-defined]
+    add(1)
+    assert len(calls) == count + 1
+
+
+def test_arguments_without_a_key_call_the_function(make: Callable[..., QueryCache]) -> None:
+    """What JSON cannot hold makes no key, unless the caller says how; wrong calls are the function's."""
+    cache, calls = make(), []
+
+    @cache.cached(name="plain")
+    def plain(a: object) -> int:
+        calls.append(a)
+        return len(calls)
+
+    @cache.cached(name="told", key=lambda thing: type(thing).__name__)
+    def told(thing: object) -> int:
+        calls.append(thing)
+        return len(calls)
+
+    one = object()
+    assert [plain(one), plain(one)] == [1, 2]
+    assert set(faults.seen()) == {"query_cache_key"}
+    assert [told(one), told(one)] == [3, 3]
+    with pytest.raises(TypeError, match="plain"):
+        plain()  # type: ignore[call-arg]
+    faults.forget()
+
+
+def of_table(cache: QueryCache, table: str, **options: Any) -> Callable[[int], str]:  # noqa: ANN401 - as `cached`
+    """Return what looks for a row, as a factory of applications makes it."""
+
+    @cache.cached(**options)
+    def row(number: int) -> str:
+        return f"{table} {number}"
+
+    return row
+
+
+@pytest.mark.parametrize("options", [{}, {"namespace": "rows"}, {"key": str}], ids=str)
+def test_no_function_is_given_anothers_value(
+    make: Callable[..., QueryCache], options: dict[str, Any]
+) -> None:
+    """What has no name of its own is refused at its decoration, before two of them share values."""
+    cache = make()
+    with pytest.raises(ConfigError, match=r"'of_table.<locals>.row'.*name='product'"):
+        of_table(cache, "users", **options)
+    for nameless in (lambda: 1, partial(int, "1")):
+        with pytest.raises(ConfigError, match="no name of its own"):
+            cache.cached(**options)(nameless)
+
+    users = of_table(cache, "users", name="users", **options)
+    secrets = of_table(cache, "secrets", name="secrets", **options)
+    assert [users(1), secrets(1), users(1), secrets(1)] == ["users 1", "secrets 1"] * 2
+
+
+def test_two_services_share_a_redis_and_no_value(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys hold the service's name; whoever wants to share gives both one prefix."""
+
+    def looked_up(service: str, **options: Any) -> str:  # noqa: ANN401 - as `QueryCache`
+        monkeypatch.setenv("OTEL_SERVICE_NAME", service)
+        cache = QueryCache("tests", url=server.url, **options)
+        return cache.get_or_create("k", lambda: service)
+
+    assert [looked_up("shop"), looked_up("mail"), looked_up("shop")] == ["shop", "mail", "shop"]
+    shared = [looked_up(service, prefix="both:") for service in ("shop", "mail")]
+    assert shared == ["shop", "shop"]
+    with server.client() as client:
+        begins = {key.rpartition(b":")[0] for key in client.scan_iter()}
+    services = ("otelmon:cache:shop:", "otelmon:cache:mail:", "both:")
+    assert begins == {f"{each}tests:{kind}".encode() for each in services for kind in "vn"}
