@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
+    from otelmon.hardening.clients import Named
     from otelmon.hardening.policies import Path, Policy
     from otelmon.settings.rules import Off
 
@@ -31,7 +32,7 @@ def harden(  # noqa: PLR0913 - each is optional and named
     settings: Settings | None = None,
     *,
     policies: Sequence[Policy] = (),
-    key: Callable[[WSGIEnvironment], str | None] | None = None,
+    key: Callable[[WSGIEnvironment], Named] | None = None,
     allow: Iterable[str] = (),
     exempt: Iterable[Path] = (),
     body_limits: Mapping[str, int | Off] | None = None,
