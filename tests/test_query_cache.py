@@ -424,7 +424,10 @@ def test_a_slow_redis_is_not_waited_for_again_and_again(server: RedisServer) -> 
 
 @pytest.mark.parametrize(
     "options",
-    [{"name": "a b"}, {"name": ""}, {"ttl": 0}, {"lock_timeout": -1}, {"max_bytes": 0}],
+    [
+        *({"name": "a b"}, {"name": ""}, {"name": 5}, {"ttl": 0}, {"ttl": "5"}, {"ttl": True}),
+        *({"lock_timeout": -1}, {"max_bytes": 0}, {"max_bytes": True}),
+    ],
 )
 def test_what_cannot_be_used_is_said(options: dict[str, Any]) -> None:
     """The message names the option."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -136,3 +137,53 @@ def test_two_services_share_a_redis_and_no_value(
         begins = {key.rpartition(b":")[0] for key in client.scan_iter()}
     services = ("otelmon:cache:shop:", "otelmon:cache:mail:", "both:")
     assert begins == {f"{each}tests:{kind}".encode() for each in services for kind in "vn"}
+
+
+@pytest.mark.parametrize("ttl", ["5", 0, -1, True, float("inf"), float("nan"), 1e300])
+def test_a_time_that_is_none_is_refused(make: Callable[..., QueryCache], ttl: Any) -> None:  # noqa: ANN401 - what is wrong
+    """Of a cache, a function and a call: with the value, and before anything is made."""
+    cache, calls = make(), []
+    for use in (
+        lambda: QueryCache("tests", ttl=ttl),
+        lambda: QueryCache("tests", lock_timeout=ttl),
+        lambda: cache.cached(ttl),
+        lambda: cache.get_or_create("k", lambda: calls.append(1), ttl=ttl),
+    ):
+        with pytest.raises(ConfigError, match=f"is {re.escape(repr(ttl))}: give a number of sec"):
+            use()
+    assert calls == []
+
+
+def test_a_function_is_kept_without_parentheses_too(make: Callable[..., QueryCache]) -> None:
+    """As by `cached()`."""
+    cache = make()
+    assert cache.cached(numbered)(3) == "3"
+    assert cache.cached()(numbered)(3) == "3"
+    assert numbers == [3]
+    numbers.clear()
+
+
+numbers: list[int] = []
+
+
+def numbered(number: int) -> str:
+    """Return a number as text, and remember it."""
+    numbers.append(number)
+    return str(number)
+
+
+async def later() -> int:
+    """Return later."""
+    return 1
+
+
+def many() -> Iterator[int]:
+    """Return one after the other."""
+    yield 1
+
+
+@pytest.mark.parametrize(("function", "kind"), [(later, "async def"), (many, "a generator")])
+def test_what_returns_no_value_is_refused(function: Callable[[], object], kind: str) -> None:
+    """A coroutine or generator cannot be kept: that is said at the decoration, not at each call."""
+    with pytest.raises(ConfigError, match=f"'{function.__name__}', which is {kind}"):
+        QueryCache("tests").cached(function)

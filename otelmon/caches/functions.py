@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 # Python's words in the qualified name of what may be there several times, each with values of its own.
 _SHARED: Final = ("<locals>", "<lambda>")
+_MAKERS: Final[dict[str, Callable[[object], bool]]] = {
+    "async def": inspect.iscoroutinefunction,
+    "an asynchronous generator": inspect.isasyncgenfunction,
+    "a generator": inspect.isgeneratorfunction,
+}
 
 
 def name_of(function: Callable[..., Any]) -> str:
@@ -32,6 +37,16 @@ def name_of(function: Callable[..., Any]) -> str:
             "one, as in cached(name='product')."
         )
     return f"{function.__module__}.{qualified}"
+
+
+def refuse_makers(function: Callable[..., Any]) -> None:
+    """Raise ConfigError if a function returns no value, but what makes values when it is run."""
+    for kind, says in _MAKERS.items():
+        if says(function):
+            raise ConfigError(
+                f"cached has {getattr(function, '__qualname__', function)!r}, which is {kind}: what it "
+                "returns cannot be kept. Give a function that returns the value itself."
+            )
 
 
 class Calls:

@@ -6,17 +6,20 @@ import functools
 import importlib.util
 import re
 import secrets
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, overload
 
 from otelmon import faults
 from otelmon.caches import entries
 from otelmon.caches.clients import redis_client
-from otelmon.caches.functions import Calls, name_of
+from otelmon.caches.functions import Calls, name_of, refuse_makers
 from otelmon.caches.measures import CacheMeasures, measures
 from otelmon.caches.stores import MemoryStore, RedisStore
 from otelmon.errors import ConfigError
 from otelmon.instruments.lookups import quietly
 from otelmon.settings import Settings
+from otelmon.settings.rules import number, whole
 
 
 if TYPE_CHECKING:
@@ -32,6 +35,12 @@ T = TypeVar("T")
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 PREFIX: Final = "otelmon:cache:"
 """What keys in Redis begin with; the service's name follows, so that two may share one"""
+# No clock or server has trouble with ten years.
+_SECONDS: Final = replace(
+    number("seconds", sys.float_info.min, 10 * 365 * 86_400),
+    says="a number of seconds above 0, ten years at the most",
+)
+_BYTES: Final = whole("bytes", 1)
 LOCK_SECONDS: Final = 10.0
 MAX_BYTES: Final = 16 * 1024 * 1024
 # So much longer than it is fresh a value is kept, to be shown while a new one is made.
@@ -71,7 +80,7 @@ class QueryCache:
         self.name = name
         self.ttl = settings.query_cache_ttl if ttl is None else ttl
         self.lock_timeout = lock_timeout
-        self._judge(max_bytes)
+        self._judge(name, max_bytes)
         self._begin = f"{f'{PREFIX}{settings.service_name}:' if prefix is None else prefix}{name}"
         if client is None and (url or settings.redis().url):
             # No word but the questions themselves, so that there is one time-out at the most.
@@ -83,18 +92,17 @@ class QueryCache:
 
         self._look_up = LookUp
 
-    def _judge(self, max_bytes: int) -> None:
+    def _judge(self, name: object, max_bytes: object) -> None:
         problems = []
-        if not _NAME.fullmatch(str(self.name)):
-            problems.append(
-                f"name is {self.name!r}: give up to 64 of the characters A-Z a-z 0-9 _ . -"
-            )
-        if not self.ttl > 0:
-            problems.append(f"ttl is {self.ttl!r}: give seconds above 0, or leave it out.")
-        if not self.lock_timeout > 0:
-            problems.append(f"lock_timeout is {self.lock_timeout!r}: give seconds above 0.")
-        if not max_bytes > 0:
-            problems.append(f"max_bytes is {max_bytes!r}: give bytes above 0.")
+        if not (isinstance(name, str) and _NAME.fullmatch(name)):
+            problems.append(f"name is {name!r}: give up to 64 of the characters A-Z a-z 0-9 _ . -")
+        for what, rule, value in (
+            ("ttl", _SECONDS, self.ttl),
+            ("lock_timeout", _SECONDS, self.lock_timeout),
+            ("max_bytes", _BYTES, max_bytes),
+        ):
+            if not rule.holds(value):
+                problems.append(f"{what} is {value!r}: give {rule.says}.")
         missing = [each for each in ("cachetools", "dogpile") if not importlib.util.find_spec(each)]
         if missing:
             problems.append(
@@ -108,8 +116,11 @@ class QueryCache:
     ) -> T:
         """Return the value of *key*, made by *creator* if there is none that is young enough.
 
-        Raises what *creator* raises, and nothing else; that is not kept.
+        Raises what *creator* raises, which is not kept, and nothing else but:
+            ConfigError: *ttl* is no time that a value could be kept.
         """
+        if ttl is not None:
+            _judge_ttl(ttl)
         place = entries.place(self._begin, namespace, key)
         seconds = self.ttl if ttl is None else ttl
         measured = self._measured()
@@ -119,6 +130,10 @@ class QueryCache:
         found: T = look_up.run(seconds, keep=_STALE * seconds, lock=self.lock_timeout)
         return found
 
+    @overload
+    def cached(self, ttl: Callable[P, T], /) -> Callable[P, T]: ...
+
+    @overload
     def cached(
         self,
         ttl: float | None = None,
@@ -126,8 +141,17 @@ class QueryCache:
         namespace: str = "",
         name: str | None = None,
         key: Callable[..., str] | None = None,
-    ) -> Callable[[Callable[P, T]], Callable[P, T]]:
-        """Keep what a function returns, by its arguments.
+    ) -> Callable[[Callable[P, T]], Callable[P, T]]: ...
+
+    def cached(
+        self,
+        ttl: float | Callable[P, T] | None = None,
+        *,
+        namespace: str = "",
+        name: str | None = None,
+        key: Callable[..., str] | None = None,
+    ) -> Callable[P, T] | Callable[[Callable[P, T]], Callable[P, T]]:
+        """Keep what a function returns, by its arguments; also without parentheses.
 
         These must be what JSON can hold; for others *key* makes a text of them. A call whose
         arguments make no key calls the function, and is reported once. The function gets
@@ -138,10 +162,16 @@ class QueryCache:
         has no name of its own and takes a *name*.
 
         Raises:
-            ConfigError: it takes a name, and has none.
+            ConfigError: it takes a name and has none, returns no value but what makes values (a
+                coroutine, a generator), or *ttl* is no time that a value could be kept.
         """
+        if callable(ttl):
+            return self.cached()(ttl)
+        if ttl is not None:
+            _judge_ttl(ttl)
 
         def decorate(function: Callable[P, T]) -> Callable[P, T]:
+            refuse_makers(function)
             named = Calls(function, name or name_of(function), key).key
 
             @functools.wraps(function)
@@ -192,3 +222,9 @@ class QueryCache:
             except Exception as error:  # noqa: BLE001 - no figures, no cache: the application goes on
                 faults.report("query_cache", error)
         return self._measures
+
+
+def _judge_ttl(ttl: object) -> None:
+    """Raise ConfigError if *ttl* is no time that a value could be kept."""
+    if not _SECONDS.holds(ttl):
+        raise ConfigError(f"ttl is {ttl!r}: give {_SECONDS.says}, or leave it out.")
