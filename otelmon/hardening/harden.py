@@ -77,7 +77,7 @@ def harden(  # noqa: PLR0913 - each is optional and named
         app.insert(wrap)
     else:
         app = wrap(app)
-    announcement.note(_described(settings))
+    announcement.note(_described(settings, secure=secure))
     return app
 
 
@@ -94,14 +94,16 @@ def _wrapped(app: WSGIApplication, *, parts: Iterable[Part]) -> WSGIApplication:
     return app
 
 
-def _described(settings: Settings) -> str:
+def _described(settings: Settings, *, secure: bool) -> str:
     """Say what is in use, and of what is not, why."""
     static, sessions = settings.static(), settings.sessions()
     stays_out = "off, as {} is not set".format
     parts = {
         "static files": f"below {static.prefix}" if static.root else stays_out("STATIC_ROOT"),
         **_limits(settings),
-        "sessions": _kept(settings) if sessions.secrets else stays_out("SESSION_SECRET"),
+        "sessions": _kept(settings, secure=secure)
+        if sessions.secrets
+        else stays_out("SESSION_SECRET"),
     }
     return "harden: " + "; ".join(f"{name} {how}" for name, how in parts.items()) + "."
 
@@ -116,5 +118,6 @@ def _limits(settings: Settings) -> dict[str, str]:
     }
 
 
-def _kept(settings: Settings) -> str:
-    return "in Redis" if settings.redis().url else "in signed cookies"
+def _kept(settings: Settings, *, secure: bool) -> str:
+    where = "in Redis" if settings.redis().url else "in signed cookies"
+    return f"{where}, over https only" if secure else f"{where}, over plain http too"
