@@ -426,7 +426,7 @@ def test_a_slow_redis_is_not_waited_for_again_and_again(server: RedisServer) -> 
     "options",
     [
         *({"name": "a b"}, {"name": ""}, {"name": 5}, {"ttl": 0}, {"ttl": "5"}, {"ttl": True}),
-        *({"lock_timeout": -1}, {"max_bytes": 0}, {"max_bytes": True}),
+        *({"lock_timeout": -1}, {"max_bytes": 0}, {"max_bytes": True}, {"prefix": b"a"}),
     ],
 )
 def test_what_cannot_be_used_is_said(options: dict[str, Any]) -> None:

@@ -163,6 +163,13 @@ def test_a_function_is_kept_without_parentheses_too(make: Callable[..., QueryCac
     numbers.clear()
 
 
+@pytest.mark.parametrize("options", [{"namespace": 5}, {"name": b"row"}], ids=str)
+def test_a_name_that_is_no_text_is_refused(options: dict[str, Any]) -> None:
+    """At the decoration, not at each call."""
+    with pytest.raises(ConfigError, match=r"A name or namespace is .*: give a text"):
+        QueryCache("tests").cached(**options)
+
+
 numbers: list[int] = []
 
 

@@ -80,7 +80,7 @@ class QueryCache:
         self.name = name
         self.ttl = settings.query_cache_ttl if ttl is None else ttl
         self.lock_timeout = lock_timeout
-        self._judge(name, max_bytes)
+        self._judge(name, max_bytes, prefix)
         self._begin = f"{f'{PREFIX}{settings.service_name}:' if prefix is None else prefix}{name}"
         if client is None and (url or settings.redis().url):
             # No word but the questions themselves, so that there is one time-out at the most.
@@ -92,10 +92,12 @@ class QueryCache:
 
         self._look_up = LookUp
 
-    def _judge(self, name: object, max_bytes: object) -> None:
+    def _judge(self, name: object, max_bytes: object, prefix: object) -> None:
         problems = []
         if not (isinstance(name, str) and _NAME.fullmatch(name)):
             problems.append(f"name is {name!r}: give up to 64 of the characters A-Z a-z 0-9 _ . -")
+        if not isinstance(prefix, str | None):
+            problems.append(f"prefix is {prefix!r}: give what keys in Redis are to begin with.")
         for what, rule, value in (
             ("ttl", _SECONDS, self.ttl),
             ("lock_timeout", _SECONDS, self.lock_timeout),
@@ -117,10 +119,9 @@ class QueryCache:
         """Return the value of *key*, made by *creator* if there is none that is young enough.
 
         Raises what *creator* raises, which is not kept, and nothing else but:
-            ConfigError: *ttl* is no time that a value could be kept.
+            ConfigError: *ttl* is no time that a value could be kept, or *namespace* no text.
         """
-        if ttl is not None:
-            _judge_ttl(ttl)
+        _judge_use(ttl, namespace)
         place = entries.place(self._begin, namespace, key)
         seconds = self.ttl if ttl is None else ttl
         measured = self._measured()
@@ -163,12 +164,11 @@ class QueryCache:
 
         Raises:
             ConfigError: it takes a name and has none, returns no value but what makes values (a
-                coroutine, a generator), or *ttl* is no time that a value could be kept.
+                coroutine, a generator), or *ttl* is no time that a value could be kept, or a name no text.
         """
         if callable(ttl):
             return self.cached()(ttl)
-        if ttl is not None:
-            _judge_ttl(ttl)
+        _judge_use(ttl, namespace, name or "")
 
         def decorate(function: Callable[P, T]) -> Callable[P, T]:
             refuse_makers(function)
@@ -224,7 +224,10 @@ class QueryCache:
         return self._measures
 
 
-def _judge_ttl(ttl: object) -> None:
-    """Raise ConfigError if *ttl* is no time that a value could be kept."""
-    if not _SECONDS.holds(ttl):
+def _judge_use(ttl: object, *names: object) -> None:
+    """Raise ConfigError if nothing could be kept for so long, or under these names."""
+    if ttl is not None and not _SECONDS.holds(ttl):
         raise ConfigError(f"ttl is {ttl!r}: give {_SECONDS.says}, or leave it out.")
+    for name in names:
+        if not isinstance(name, str):
+            raise ConfigError(f"A name or namespace is {name!r}: give a text.")
