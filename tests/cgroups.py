@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -99,6 +101,21 @@ def real() -> Iterator[Real]:
         group = Real(directories)
         group.limit()
         yield group
+
+
+@contextmanager
+def wearing(group: Real, code: str) -> Iterator[None]:
+    """Run a program in the group until the end of the block; it may begin when it is told a line."""
+    burner = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, text=True)
+    try:
+        group.take(burner.pid)
+        assert burner.stdin is not None
+        burner.stdin.write("go\n")
+        burner.stdin.close()
+        yield
+    finally:
+        burner.kill()
+        burner.wait()
 
 
 def _tops() -> dict[str, Path]:

@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-# How long one example takes says something about the machine, not about the code.
-hypothesis.settings.register_profile("otelmon", deadline=None)
+# How long an example takes, to be made or to be tried, says something about the machine, not about
+# the code.
+hypothesis.settings.register_profile(
+    "otelmon", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("otelmon")
 leftovers.own()
 # How busy the machine is beside a test is no part of what that test proves: a server that the test

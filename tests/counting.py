@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from otelmon import faults
 from otelmon.instruments.libraries import observe_libraries
 from otelmon.instruments.observing import SCOPE
@@ -60,3 +62,14 @@ def counting() -> Iterator[Counting]:
         yield found
     found.ledger.close()
     assert faults.seen() == {}
+
+
+@pytest.fixture(name="count", autouse=True)
+def counted_caches(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counting]:
+    """Have what caches measure counted here, for each test of a module that imports this."""
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    # A busy machine is no reason for a value not to be there in time.
+    monkeypatch.setattr("otelmon.caches.look_up._PATIENCE", 20.0)
+    with counting() as count:
+        monkeypatch.setattr("otelmon.stack.meter_provider", lambda: count.provider)
+        yield count

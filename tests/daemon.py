@@ -29,7 +29,7 @@ class Daemon:
         with self._log_path.open("ab") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
         try:
-            assert until(self._is_ready), self.log
+            assert until(self._is_ready, 60), self.log
         except BaseException:
             self._end()
             raise
@@ -43,7 +43,7 @@ class Daemon:
         assert self._process is not None
         self._process.terminate()
         try:
-            self._process.wait(20)
+            self._process.wait(30)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait(10)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from otelmon.instruments.databases.limits import LIMIT
 from otelmon.ledger.instrument import Instrument
 from otelmon.metrics.history import SERIES, Point
 from otelmon.metrics.rows import Row
@@ -62,9 +63,16 @@ def row(name: str, value: float, **attributes: str) -> Row:
 _POOL: Final = "db.client.connection"
 
 
-def pool(*, used: float, most: float, waits: tuple[int, ...] | None = None) -> dict[str, list[Row]]:
-    """Return what is measured of one pool."""
-    name = {"db__client__connection__pool__name": "main"}
+def pool(
+    *,
+    used: float = 0,
+    most: float,
+    waits: tuple[int, ...] | None = None,
+    named: str = "postgresql/shop",
+    told: float | None = None,
+) -> dict[str, list[Row]]:
+    """Return what is measured of one pool, and what its server has told that it allows."""
+    name = {"db__client__connection__pool__name": named}
     found = {
         f"{_POOL}.count": [
             row(f"{_POOL}.count", used, db__client__connection__state="used", **name),
@@ -72,10 +80,18 @@ def pool(*, used: float, most: float, waits: tuple[int, ...] | None = None) -> d
         ],
         f"{_POOL}.max": [row(f"{_POOL}.max", most, **name)],
     }
+    if told is not None:
+        found[LIMIT] = [row(LIMIT, told, **name)]
     if waits is not None:
         instrument = Instrument(f"{_POOL}.wait_time", "histogram", "s", "", (0.01, 0.1, 1.0))
         found[f"{_POOL}.wait_time"] = [Row(instrument, (), 1.0, waits)]
     return found
+
+
+def beside(*measured: dict[str, list[Row]]) -> dict[str, list[Row]]:
+    """Return what is measured of several pools."""
+    names = {name for each in measured for name in each}
+    return {name: [row for each in measured for row in each.get(name, ())] for name in names}
 
 
 def repeating(*, requests: int, repeated: int) -> dict[str, list[Row]]:

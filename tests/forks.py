@@ -22,7 +22,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 P = ParamSpec("P")
 
-_ANSWER_SECONDS = 30.0
+_ANSWER_SECONDS = 60.0
 # A child closes its elder siblings' ends: else they would not see their parent go.
 _ends: set[Connection] = set()
 

@@ -130,7 +130,7 @@ class Gunicorn:
         """Start it, and wait until it listens."""
         self._start()
         try:
-            assert until(self._listens, 20), self.log
+            assert until(self._listens, 60), self.log
         except BaseException:
             self.kill()
             raise
@@ -163,7 +163,7 @@ class Gunicorn:
         self._start()
         assert self._process is not None
         try:
-            return self._process.wait(20)
+            return self._process.wait(60)
         except subprocess.TimeoutExpired:
             self.kill()
             raise
@@ -243,7 +243,7 @@ class Gunicorn:
                         found.setdefault(socket_.laddr.port, set()).add(process.pid)
         return found
 
-    def wait_for_workers(self, count: int | None = None, seconds: float = 15) -> None:
+    def wait_for_workers(self, count: int | None = None, seconds: float = 60) -> None:
         """Wait until the metrics port answers and shows *count* workers, all by default."""
         wanted = self._workers if count is None else count
 
@@ -275,9 +275,9 @@ class Gunicorn:
         promotions = self.log.count(_PROMOTED)
         old.send_signal(signal.SIGQUIT)
         assert self._process is not None
-        self._process.wait(20)
+        self._process.wait(60)
         # Before it has noticed that its parent is gone, it refuses a next upgrade.
-        assert until(lambda: self.log.count(_PROMOTED) > promotions, 20), self.log
+        assert until(lambda: self.log.count(_PROMOTED) > promotions, 60), self.log
 
     def _successors(self, old: psutil.Process, workers: Container[psutil.Process]) -> Iterator[Any]:
         """Yield the new arbiter, once it has workers of its own."""
@@ -320,7 +320,7 @@ class Gunicorn:
         for process in [self._arbiter, *self._family()]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        assert self._ended(10)
+        assert self._ended(30)
 
 
 def _reachable(port: int) -> bool:

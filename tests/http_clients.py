@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
+import pytest
 import requests
 import urllib3
 
+from otelmon import faults
+from otelmon.instruments.http_client import observe_http_client
+from tests.free_ports import free_port
+from tests.http_peer import Peer, http_peer
+from tests.metered import Metered
+
 
 if TYPE_CHECKING:
-    from tests.metered import Metered
+    from collections.abc import Iterator
 
 
 DURATION: Final = "http.client.request.duration"
@@ -65,6 +71,25 @@ def seen_by(metered: Metered) -> Counter[tuple[str, int]]:
 
 
 def refused() -> int:
-    """Return a port that nobody listens on."""
-    with socket.create_server((HERE, 0)) as server:
-        return int(server.getsockname()[1])
+    """Return a port that nobody listens on, and nobody begins to."""
+    return free_port()
+
+
+each_client = pytest.mark.parametrize("ask", CLIENTS.values(), ids=CLIENTS.keys())
+
+
+@pytest.fixture(name="peer")
+def near_peer() -> Iterator[Peer]:
+    """Serve what is asked."""
+    with http_peer() as peer:
+        yield peer
+
+
+@pytest.fixture(name="metered")
+def metered_clients() -> Iterator[Metered]:
+    """Measure what is asked of this machine; nothing of it may fail."""
+    faults.forget()
+    metered = Metered()
+    with observe_http_client(hosts={HERE}, meter=metered.meter):
+        yield metered
+    assert faults.seen() == {}

@@ -72,7 +72,7 @@ def _is_marked(pid: int, own_pid: int) -> bool:
     return f"{OWNER}={own_pid}".encode() in environ.split(b"\0")
 
 
-def end_new(before: Running, seconds: float = 3.0) -> list[str]:
+def end_new(before: Running, seconds: float = 20.0) -> list[str]:
     """Let what is not in *before* end by itself for *seconds*; then kill and describe the rest."""
     until(lambda: not running() - before, seconds)
     return [_ended(found) for found in running() - before]

@@ -23,6 +23,13 @@ made: list[RateLimit] = []
 """What tests are to close"""
 
 
+def close_limits() -> None:
+    """Close the connections of all limits, and have the next ones begin anew."""
+    MEMORY.forget()
+    while made:
+        made.pop().close()
+
+
 class Clock:
     """A time that stands until it is set."""
 

@@ -1,9 +1,10 @@
 """Load from processes of their own: raw sockets, so that two cores can make and serve it.
 
-    python -m tests.load PORT SECONDS PATH...
+    python -m tests.load PORT SECONDS LEAST PATH...
 
-asks for the paths in turn until the time is over, one connection each, and prints a line of JSON:
-how many requests were sent at least in part (attempts) and how many answers came whole (completed).
+asks for the paths in turn until the time is over and it has asked so often at least, a minute more
+at the most. It takes one connection each, and prints a line of JSON: how many requests were sent at
+least in part (attempts) and how many answers came whole (completed).
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ import sys
 import time
 from itertools import cycle
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+
+_MORE_SECONDS: Final = 60.0
 
 
 class Tally(NamedTuple):
@@ -28,9 +32,12 @@ class Tally(NamedTuple):
 class Load:
     """Client processes that run beside a test until their time is over."""
 
-    def __init__(self, port: int, seconds: float, paths: list[str], *, clients: int = 3) -> None:
-        """Start them."""
-        command = [sys.executable, "-m", "tests.load", str(port), str(seconds), *paths]
+    def __init__(
+        self, port: int, seconds: float, paths: list[str], *, clients: int = 3, least: int = 0
+    ) -> None:
+        """Start them; together they ask *least* times at least."""
+        each = str(-(-least // clients))
+        command = [sys.executable, "-m", "tests.load", str(port), str(seconds), each, *paths]
         self._clients = [
             subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parent.parent)
             for _ in range(clients)
@@ -43,7 +50,7 @@ class Load:
 
     def tally(self) -> Tally:
         """Wait for the clients; return what all of them saw."""
-        tallies = [json.loads(client.communicate(timeout=60)[0]) for client in self._clients]
+        tallies = [json.loads(client.communicate(timeout=90)[0]) for client in self._clients]
         return Tally(*map(sum, zip(*tallies, strict=True)))
 
     def kill(self) -> None:
@@ -55,12 +62,13 @@ class Load:
                 client.stdout.close()
 
 
-def run(port: int, seconds: float, paths: list[str]) -> Tally:
+def run(port: int, seconds: float, least: int, paths: list[str]) -> Tally:
     """Send requests for *seconds*; a client counts an attempt before its first byte is sent."""
     attempts = completed = 0
     deadline = time.monotonic() + seconds
     for path in cycle(paths):
-        if time.monotonic() > deadline:
+        over = time.monotonic() - deadline
+        if over > (0 if attempts >= least else _MORE_SECONDS):
             return Tally(attempts, completed)
         request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode()
         try:
@@ -91,4 +99,4 @@ def _whole(connection: socket.socket) -> bool:
 
 
 if __name__ == "__main__":
-    print(json.dumps(run(int(sys.argv[1]), float(sys.argv[2]), sys.argv[3:])))  # noqa: T201
+    print(json.dumps(run(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])))  # noqa: T201

@@ -72,6 +72,13 @@ def past(path: Path) -> Past:
     return Past(copy, number)
 
 
+def is_told(server: Gunicorn, word: int) -> bool:
+    """Tell whether a place knows of all changes; *word* is that of the header which says how far."""
+    with ledger(server).open("rb") as file:
+        told: int = memoryview(os.pread(file.fileno(), layout.PAGE, 0)).cast("Q")[word]
+    return told >= board_of(server).published.transitions
+
+
 def holders(path: Path) -> set[int]:
     """Return the processes that hold a lock on all of a file, as the kernel lists them."""
     inode = f":{path.stat().st_ino}"

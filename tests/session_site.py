@@ -6,17 +6,21 @@ import json
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+import pytest
+
 from otelmon import Sessions, Settings, redis_client
 from otelmon.hardening.sessions.middleware import KEY, store
+from tests.metered import Metered
 from tests.wsgi_driver import Server, environ
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import redis
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+    from tests.redis_server import RedisServer
     from tests.wsgi_driver import Seen
 
 
@@ -125,3 +129,21 @@ def given_cookie(seen: Seen) -> str | None:
             assert pair.startswith(f"{COOKIE}=")
             return pair.partition("=")[2]
     return None
+
+
+@pytest.fixture(name="metered", autouse=True)
+def metered_sites(monkeypatch: pytest.MonkeyPatch) -> Iterator[Metered]:
+    """Have what sessions measure counted here, for each test of a module that imports this."""
+    for name in ("REDIS_URL", "SESSION_SECRET"):
+        monkeypatch.delenv(name, raising=False)
+    metered = Metered()
+    monkeypatch.setattr("otelmon.stack.meter_provider", lambda: metered._provider)
+    yield metered
+    close_clients()
+
+
+@pytest.fixture(name="make", params=["redis", "cookie"])
+def made_sites(request: pytest.FixtureRequest, server: RedisServer) -> Callable[..., Site]:
+    """Return what makes sites that keep their sessions in Redis, and such that do not."""
+    url = server.url if request.param == "redis" else None
+    return lambda **options: Site(url, **options)

@@ -16,6 +16,7 @@ from otelmon.alerts import transitions, trends
 from otelmon.alerts.moment import Measured
 from otelmon.alerts.watch import Remembered, Watch
 from otelmon.ledger import layout, ring
+from otelmon.ledger.instrument import Instrument
 from otelmon.ledger.ring import Record
 from otelmon.ledger.segment import Segment
 from otelmon.metrics import standing
@@ -121,6 +122,52 @@ def test_a_time_without_a_keeper_is_an_alert_and_no_evidence() -> None:
     assert instance.news[1:] == [("collector", "warning", "ok", "cleared")]
     instance.see(30, **high)
     assert instance.news[2:] == [("memory", "ok", "warning", "raised")]
+
+
+ORDERS = Instrument("shop.orders", "gauge", "", "")
+
+
+def test_a_metric_that_nobody_records_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Not at once, since the first record may come late; with the names that are near it."""
+    counts = Counts()
+    counts.set(ORDERS, 3.0)
+    instance = Instance(
+        rule(id="typo", metric="shop.ordres", warning=1),
+        rule(id="odd", metric="nowhere", warning=1),
+        rule(id="right", metric="shop.orders", where={"kind": "book"}, warning=1),
+        rule(id="own", value=lambda _: None, warning=1),
+    )
+    instance.reading = counts.read()
+    instance.see(600)
+    counts.request()
+    instance.reading = counts.read()
+    instance.see(90)
+    assert not caplog.records
+    instance.see(100)
+
+    said = {name: instance.state(name).error for name in ("typo", "odd", "right", "own")}
+    near = "no series shop.ordres; near: shop.orders"
+    assert said == {"typo": near, "odd": "no series nowhere", "right": None, "own": None}
+    assert len(caplog.records) == 2
+    assert f"The rule typo has no data: there is {near}." in caplog.text
+
+
+def test_a_metric_that_comes_late_is_well() -> None:
+    """What was said of it is kept by the next keeper, and gone with the first record."""
+    counts = Counts()
+    counts.request()
+    instance = Instance(rule(id="late", metric="shop.orders", warning=1))
+    instance.reading = counts.read()
+    instance.see(100)
+    instance.watch.forget()
+    instance.see(10)
+    before = instance.state("late")
+    counts.set(ORDERS, 3.0)
+    instance.reading = counts.read()
+    instance.see(10)
+
+    assert (before.error, before.errors) == ("no series shop.orders", 0)
+    assert (instance.state("late").error, instance.state("late").value) == (None, 3.0)
 
 
 def test_a_rule_that_is_gone_leaves_no_alert_behind() -> None:

@@ -103,3 +103,14 @@ def test_a_variable_that_nothing_reads_is_named(
     settings = Settings.from_env({"MAX_CONTENT_LENGTH": "1000", "OTELMON_TOKEN": "secret"})
     (said,) = warnings(caplog, settings, ["/health"], plain)
     assert "MAX_CONTENT_LENGTH" in said
+
+
+def test_what_silences_nothing_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    """Ids and slugs that are none stand in one warning, beside those that there are."""
+    given = {"OTELMON_TOKEN": "secret", "RECOMMENDATIONS_SILENCED": "nonsense,otm-r010,No-Checks"}
+    (said,) = warnings(caplog, Settings.from_env(given), ["/health"], plain)
+    assert "RECOMMENDATIONS_SILENCED has nonsense, which" in said
+    assert "OTM-R010 (too-many-workers), OTM-R011" in said
+    caplog.clear()
+    right = Settings(token="secret", recommendations_silenced=("OTM-R010", "no-checks"))
+    assert warnings(caplog, right, ["/health"], plain) == []

@@ -52,15 +52,15 @@ def kill_one(server: Gunicorn) -> None:
     victim = server.workers()[0]
     victim.kill()
     assert until(lambda: victim not in server.workers()), server.log
-    assert until(four_idle(server), 20), server.log
+    assert until(four_idle(server)), server.log
 
 
 def reload(server: Gunicorn) -> None:
     """Replace all workers."""
     before = set(server.workers())
     server.signal(signal.SIGHUP)
-    assert until(lambda: before.isdisjoint(server.workers()), 20), server.log
-    assert until(four_idle(server), 20), server.log
+    assert until(lambda: before.isdisjoint(server.workers())), server.log
+    assert until(four_idle(server)), server.log
 
 
 @pytest.mark.parametrize("preload", [False, True], ids=["", "preload"])
@@ -74,10 +74,10 @@ def test_redis_and_requests_measure_themselves(tmp_path: Path, *, preload: bool)
         with Gunicorn(tmp_path, app=app, env=env, preload=preload) as server:
             server.wait_for_workers()
             visit(server, 60)
-            assert until(four_idle(server), 20), server.log
+            assert until(four_idle(server)), server.log
             kill_one(server)
             visit(server, 20)
-            assert until(four_idle(server), 20), server.log
+            assert until(four_idle(server)), server.log
             reload(server)
             visit(server, 20)
             for answer in (server.get("/metrics"), server.ops("/metrics")):
@@ -92,7 +92,7 @@ def test_what_is_switched_on_is_of_all_workers(tmp_path: Path, *, preload: bool)
         with Gunicorn(tmp_path, app=app, env={"UPSTREAM": upstream}, preload=preload) as server:
             server.wait_for_workers()
             visit(server, 40)
-            assert until(four_idle(server), 20), server.log
+            assert until(four_idle(server)), server.log
             kill_one(server)
             visit(server, 20)
             for answer in (server.get("/metrics"), server.ops("/metrics")):

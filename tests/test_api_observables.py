@@ -289,7 +289,7 @@ def test_a_callback_that_hangs_is_left_behind_and_never_started_twice() -> None:
     shop.hangs = True
     for _ in range(3):
         assert not shop.provider.observe(seconds=0.05)
-        assert shop.begun == 2
+        assert until(lambda: shop.begun == 2)
         assert ((), 0) not in shop.shown("hangs")
 
     def others_work() -> bool:

@@ -228,7 +228,7 @@ def test_a_change_is_logged_once(asked: Asked, caplog: pytest.LogCaptureFixture)
             raise ConnectionError("no way to http://me:secret@db/\nsecond line")
 
     caplog.set_level(logging.INFO, "otelmon")
-    asked.add("db", ask, critical=True)
+    asked.add("db", ask, critical=True, timeout=30)
     asked.becomes("db", "down")
     before = asked.of("db").monotonic
     assert until(lambda: asked.of("db").monotonic != before, 20)
@@ -243,7 +243,7 @@ def test_a_change_is_logged_once(asked: Asked, caplog: pytest.LogCaptureFixture)
 
 def test_what_another_keeper_found_goes_on(asked: Asked, caplog: pytest.LogCaptureFixture) -> None:
     """A keeper that takes over keeps since when it is down, and does not log it again."""
-    asked.add("db", lambda: False)
+    asked.add("db", lambda: False, timeout=30)
     first = asked.becomes("db", "down")
     caplog.clear()
     asked.rounds = Rounds(asked.registry, asked.settings)
@@ -257,9 +257,9 @@ def test_what_another_keeper_found_goes_on(asked: Asked, caplog: pytest.LogCaptu
 def test_a_check_registered_later_is_asked_at_once() -> None:
     """The next beat asks it, and not only the next round."""
     asked = Asked(interval=3600)
-    asked.add("early", lambda: None)
+    asked.add("early", lambda: None, timeout=30)
     asked.becomes("early", "up")
-    asked.add("late", lambda: None)
+    asked.add("late", lambda: None, timeout=30)
 
     assert asked.becomes("late", "up").status == "up"
 

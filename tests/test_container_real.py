@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
 from tests import peek
-from tests.cgroups import MIB, real
+from tests.cgroups import MIB, real, wearing
 from tests.gunicorn_server import Gunicorn
 from tests.test_keeper import Watch
 from tests.waiting import until
@@ -30,25 +27,10 @@ import sys, time
 sys.stdin.readline()
 held = bytearray({120 * MIB})
 held[::4096] = b"x" * len(held[::4096])
-end = time.monotonic() + 60
+end = time.monotonic() + 110
 while time.monotonic() < end:
     pass
 """
-
-
-@contextmanager
-def burning(group: Real) -> Iterator[None]:
-    """Have a process in the group take memory and all the CPU that it can get."""
-    burner = subprocess.Popen([sys.executable, "-c", _BURN], stdin=subprocess.PIPE, text=True)
-    try:
-        group.take(burner.pid)
-        assert burner.stdin is not None
-        burner.stdin.write("go\n")
-        burner.stdin.close()
-        yield
-    finally:
-        burner.kill()
-        burner.wait()
 
 
 def shown(server: Gunicorn) -> dict[str, Any]:
@@ -74,7 +56,7 @@ def site(tmp_path: Path) -> Iterator[tuple[Real, Gunicorn]]:
         assert until(lambda: shown(server)["system"]["source"]["cpu"] == "host")
         for pid in (server.pid, *(worker.pid for worker in server.workers())):
             group.take(pid)
-        with burning(group):
+        with wearing(group, _BURN):
             assert until(lambda: group.memory() > 120 * MIB, 30)
             assert until(lambda: is_worn_out(server), 40), shown(server)
             yield group, server

@@ -130,7 +130,7 @@ def test_a_real_prometheus_scrapes_it(demo: Demo, prometheus: Prometheus) -> Non
     """Both ports are up in Prometheus, and of their counts none was ever reset."""
     prometheus.wait_for_scrapes()
     assert until(lambda: _requests(prometheus) > 0, 30)
-    at = prometheus.wait_for_scrapes()
+    at = prometheus.moment_of_scrapes()
 
     found = prometheus.query("resets(app_requests_total[1m])", at)
     assert {each.labels["job"] for each in found} == {"shop", "port"}
@@ -251,7 +251,7 @@ def test_the_script_of_the_specification_runs(tmp_path: Path) -> None:
         demo.wait_for(OPEN)
         assert demo.port == 5001
         assert until(_is_known, 60)
-        assert ask(5001, "/api/metrics/health").json()["status"] == "healthy"
+        assert until(lambda: ask(5001, "/api/metrics/health").json()["status"] == "healthy", 60)
 
         said = dict(line.split(": ", 1) for line in _script(4))
         assert said["Status"] == "healthy"

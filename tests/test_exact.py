@@ -54,7 +54,7 @@ def scrape_all(server: Gunicorn, each: int, port: int) -> tuple[Counter[int], se
         enough_each = len(answered) == 4 and min(answered.values()) >= each
         return enough_each and answered.total() >= 40
 
-    assert until(enough, 30), answered
+    assert until(enough, 60), answered
     return answered, figures
 
 
@@ -63,16 +63,20 @@ def scrape_all(server: Gunicorn, each: int, port: int) -> tuple[Counter[int], se
 def test_every_worker_and_the_port_say_exactly_what_was_served(
     tmp_path: Path, worker_class: str, *, preload: bool
 ) -> None:
-    """1,000 requests over four workers are 1,000 on every one of at least 60 scrapes."""
+    """1,000 requests, or more until each of four workers had 100, are as many on all of 60 scrapes."""
     threads = ("--threads", "4") if worker_class == "gthread" else ()
     with Gunicorn(tmp_path, worker_class=worker_class, preload=preload, args=threads) as server:
         server.wait_for_workers()
         served = spread(server, REQUESTS)
+
+        def all_had_some() -> bool:
+            # Who gets how many is the kernel's to say.
+            return len(served) == 4 and min(served.values()) >= LEAST_PER_WORKER
+
+        assert until(lambda: all_had_some() or served.update(spread(server, 100)), 60), served
         assert until(lambda: in_flight(server) == 0)
 
         answered, figures = scrape_all(server, each=5, port=20)
 
-        assert len(served) == 4
-        assert min(served.values()) >= LEAST_PER_WORKER, served
         assert sum(answered.values()) >= 40
-        assert figures == {REQUESTS}
+        assert figures == {served.total()}

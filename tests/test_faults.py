@@ -142,7 +142,7 @@ def test_a_slow_log_keeps_no_other_thread_waiting(
     def ask() -> None:
         other = threading.Thread(target=lambda: counted.append(len(faults.seen())))
         other.start()
-        other.join(10)
+        other.join(60)
 
     on_record(ask)
     faults.report("kind", raised())

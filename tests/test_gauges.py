@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests import peek
+from tests.booked import read
 from tests.flight import Flight
 from tests.gunicorn_server import Gunicorn
 from tests.waiting import until
@@ -76,10 +79,12 @@ def test_the_oldest_request_grows_old_and_goes(tmp_path: Path) -> None:
         with Flight(server, first) as old:
             assert until(lambda: oldest(server) > 2)
             with Flight(server, second):
+                _, before = begun(server)
                 assert oldest(server) > 2
                 assert peek.workers(server, "busy") == 2
                 old.land()
-                assert until(lambda: 0 < oldest(server) < 2)
+                # By when it began: how old the younger one is by now, nobody can say.
+                assert until(lambda: oldest(server) > 0 and begun(server)[0] > before)
         assert until(lambda: peek.workers(server, "oldest_request_seconds") is None)
 
 
@@ -87,6 +92,19 @@ def oldest(server: Gunicorn) -> float:
     """Return the age of the oldest request in flight, 0 if there is none."""
     age: float = shown(server)["workers"]["oldest_request_seconds"] or 0.0
     return age
+
+
+def woken(worker: psutil.Process) -> bool:
+    """Send a worker a signal that it has a handler for."""
+    worker.send_signal(signal.SIGUSR1)
+    return True
+
+
+def begun(server: Gunicorn) -> tuple[float, float]:
+    """Return between which two times the oldest request in flight began, by the monotonic clock."""
+    earliest = time.monotonic()
+    age = oldest(server)
+    return earliest - age, time.monotonic() - age
 
 
 @pytest.mark.parametrize("worker_class", ["sync", "gevent"])
@@ -97,14 +115,18 @@ def test_a_worker_stuck_in_c_is_seen_from_another_one(tmp_path: Path, worker_cla
         ThreadPoolExecutor(1) as client,
     ):
         server.wait_for_workers()
-        with server.only(not_serving_the_port(server)):
-            answer = client.submit(server.get, "/stuck/4", timeout=30)
-            assert not until(answer.done, 0.2)
-        assert until(lambda: oldest(server) > 2, 4), server.log
+        stuck = not_serving_the_port(server)
+        with server.only(stuck):
+            answer = client.submit(server.get, "/stuck/60", timeout=60)
+            # From outside: who serves the port is stopped.
+            assert until(lambda: read(server).in_flight == 1), server.log
+        assert until(lambda: oldest(server) > 2), server.log
         said = shown(server)
         assert said["application"]["active_connections"] == 1
         assert said["workers"]["total"] == 4
         assert not answer.done()
+        # What has a handler ends the sleep.
+        assert until(lambda: woken(stuck) and answer.done(), every=0.1)
         assert answer.result().status == 200
         assert until(lambda: oldest(server) == 0)
 
@@ -118,14 +140,14 @@ def test_a_greenlet_that_computes_does_not_stop_the_port(tmp_path: Path) -> None
         server.wait_for_workers()
         # The first one imports what scrapes need.
         assert server.ops("/metrics").status == 200
-        answer = client.submit(server.get, "/spin/2", timeout=30)
+        enough = tmp_path / "enough"
+        answer = client.submit(server.get, f"/compute{enough}", timeout=90)
         assert until(lambda: peek.workers(server, "busy") == 1)
-        scrapes = 0
-        while not answer.done():
+        for _ in range(5):
             assert server.ops("/metrics").status == 200
-            scrapes += 1
-        assert answer.result().text == "spun"
-        assert scrapes >= 3
+        assert not answer.done()
+        enough.touch()
+        assert answer.result().text == "computed"
 
 
 @pytest.mark.parametrize("worker_class", ["sync", "gevent"])
@@ -150,7 +172,7 @@ def test_a_disk_that_hangs_stops_neither_beat_nor_board(tmp_path: Path) -> None:
     env = {**OFTEN, "HANG": str(hang)}
     with Gunicorn(tmp_path, app="tests.apps.hung_disk:app", workers=2, env=env) as server:
         server.wait_for_workers()
-        assert until(lambda: peek.read_board(peek.ledger(server)) is not None, 20), server.log
+        assert until(lambda: peek.read_board(peek.ledger(server)) is not None), server.log
         for _ in range(3):
             assert server.get("/ok").status == 200
         path = peek.ledger(server)

@@ -177,7 +177,7 @@ def test_the_users_hooks_all_run_and_so_do_ours(tmp_path: Path) -> None:
         "child_exit": 4,
         "on_exit": 1,
     }
-    assert not sidecar.is_running()
+    assert until(lambda: not sidecar.is_running())
 
 
 def test_a_hook_of_theirs_that_raises_ends_the_server_and_leaves_nothing(tmp_path: Path) -> None:
@@ -213,7 +213,8 @@ def test_settings_in_code_are_the_sidecars_too(tmp_path: Path) -> None:
         bearer = {"Authorization": "Bearer 0123456789abcdef"}
         assert until(lambda: server.try_ops("/livez") is not None), server.log
         (sidecar,) = server.sidecars()
-        assert peek.holders(peek.ledger(server).with_suffix(".port")) == {sidecar.pid}
+        turn = peek.ledger(server).with_suffix(".port")
+        assert until(lambda: peek.holders(turn) == {sidecar.pid}), server.log
         assert server.ops("/api/metrics").status == 401
 
         def workers() -> object:

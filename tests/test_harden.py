@@ -212,7 +212,7 @@ def test_a_monitored_application_keeps_its_monitor_outside() -> None:
 @pytest.mark.parametrize("order", ["monitored_inside", "monitored_outside"])
 def test_either_order_gives_the_same_figures(tmp_path: Path, order: str) -> None:
     """413 and 429 are counted, endpoints are never limited, over four workers."""
-    env = {"RATE_LIMIT": "10/minute", "MAX_CONTENT_LENGTH": "10", "TRUSTED_PROXIES": "0"}
+    env = {"RATE_LIMIT": "10/hour", "MAX_CONTENT_LENGTH": "10", "TRUSTED_PROXIES": "0"}
     with Gunicorn(tmp_path, app=f"tests.apps.hardened:{order}", env=env) as server:
         server.wait_for_workers()
         assert server.get("/ok", method="POST", body=b"x" * 11).status == 413

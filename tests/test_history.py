@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otelmon import board
+from otelmon.instruments.databases.levels import COUNT, STATE
 from otelmon.keeper import remember
 from otelmon.ledger import layout
 from otelmon.ledger.segment import Segment
@@ -84,6 +85,8 @@ class TestPoints:
         counts = Counts()
         counts.request()
         counts.begin()
+        used = counts.series(COUNT, {STATE: "used"})
+        counts.pen.values[used.base], counts.pen.values[used.base + 1] = 3.0, 1.0  # and in use
         live = (worker(0, in_flight=1, oldest_age=2.5), worker(1))
         reading = replace(counts.read(), workers=live, lost=3)
         minute = replace(UNKNOWN, rate=12.5, p95=40.0)
@@ -108,6 +111,7 @@ class TestPoints:
             "oldest_request_seconds": 2.5,
             "accept_backlog": 4,
             "lost_requests": 3,
+            "database_connections": 3,
             "series": len(reading.series),
         }
         assert {name: found[name] for name in expected} == expected

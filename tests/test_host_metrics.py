@@ -332,13 +332,14 @@ def test_texts_of_threads_at_one_time_are_whole_and_of_one_row() -> None:
 
 
 def test_neither_class_starts_a_thread(report: Report) -> None:
-    """The kernel's list of this process's threads is the same before and after."""
+    """The kernel's list of this process's threads has no more of them than before."""
     tasks = Path("/proc/self/task")
-    before = sorted(tasks.iterdir())
+    before = set(tasks.iterdir())
     meter, exporter = HostMeter.of_this_machine(report), HostExporter(lambda: ROW)
     meter.collect()
     exporter.text(openmetrics=True)
-    assert sorted(tasks.iterdir()) == before
+    # Of those that other tests began, one may end meanwhile.
+    assert set(tasks.iterdir()) <= before
 
 
 def test_letting_go_frees_the_provider_at_once() -> None:

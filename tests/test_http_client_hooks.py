@@ -19,41 +19,26 @@ from otelmon import faults
 from otelmon.instruments.http_client import METHODS, observe_http_client
 from otelmon.middleware import cells
 from tests.gunicorn_server import ROOT
-from tests.http_clients import (
-    CLIENTS,
+from tests.http_clients import (  # noqa: F401 - fixtures
     DURATION,
     HERE,
     by_httpx,
     by_requests,
     by_urllib3,
+    each_client,
+    metered_clients,
+    near_peer,
     refused,
     seen_by,
 )
-from tests.http_peer import Peer, http_peer
 from tests.metered import Metered
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     Ask = Callable[..., int]
-
-
-each_client = pytest.mark.parametrize("ask", CLIENTS.values(), ids=CLIENTS.keys())
-
-
-@pytest.fixture(name="peer")
-def _peer() -> Iterator[Peer]:
-    with http_peer() as peer:
-        yield peer
-
-
-@pytest.fixture(name="metered")
-def _metered() -> Iterator[Metered]:
-    metered = Metered()
-    with observe_http_client(hosts={HERE}, meter=metered.meter):
-        yield metered
-    assert faults.seen() == {}
+    from tests.http_peer import Peer
 
 
 @each_client

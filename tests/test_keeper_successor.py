@@ -50,3 +50,24 @@ def _advice(server: Gunicorn) -> dict[str, Any]:
     answer = server.try_ops("/api/metrics/recommendations")
     items = [] if answer is None else answer.json()["items"]
     return next((each for each in items if each["slug"] == "unused-settings"), {})
+
+
+def test_a_stuck_keeper_is_seen_by_who_asks_and_ended_by_gunicorn(tmp_path: Path) -> None:
+    """The other worker says `degraded` and the alert; after --timeout the next keeper goes on."""
+    env = {"MONITORING_INTERVAL": "1"}
+    with Gunicorn(tmp_path, workers=2, env=env, args=("--timeout", "12")) as server:
+        server.wait_for_workers(seconds=60)
+        assert until(lambda: peek.duty(server), 60), server.log
+        (keeper,) = peek.duty(server)
+        psutil.Process(keeper).suspend()
+
+        def is_told() -> bool:
+            said = server.get("/health").json()
+            alerts = server.get("/api/metrics").json()["alerts"]
+            return said["status"] == "degraded" and "collector" in {each["id"] for each in alerts}
+
+        assert until(is_told, 60), server.log
+        # It is over: whoever is the keeper now has noticed it, and tells.
+        assert until(lambda: peek.duty(server) - {keeper}, 60), server.log
+        assert until(lambda: "Alert OtelmonCollectorStale raised" in server.log, 60), server.log
+        assert f"WORKER TIMEOUT (pid:{keeper})" in server.log

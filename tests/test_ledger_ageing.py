@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
@@ -175,6 +176,45 @@ def test_what_one_keeper_put_to_rest_rests_for_all(tmp_path: Path) -> None:
         assert other.call(_resting) == {"a", "b", "c", "d", "e", "f"}
 
 
+class _Traffic(NamedTuple):
+    """What a server was asked, and what its text says of it."""
+
+    server: Gunicorn
+    sent: Counter[int]
+    highest: dict[str, float]
+
+    def ask(self, *numbers: int) -> None:
+        """Ask for these routes."""
+        for number in numbers:
+            self.server.get(f"/route/{number}")
+        self.sent.update(numbers)
+
+    def shown(self) -> dict[str, float]:
+        """Return the counts that are shown; none has ever fallen."""
+        found = samples(self.server.get("/metrics").text)
+        counts = {k: v for k, v in found.items() if k.startswith("app_requests_total{")}
+        for key, value in counts.items():
+            assert value >= self.highest.get(key, 0)
+            self.highest[key] = value
+        return counts
+
+    def all_are_shown(self, *numbers: int) -> bool:
+        """Ask for them all once more: before the last one is shown, the first may rest."""
+        self.ask(*numbers)
+        return len(self.shown()) == len(numbers)
+
+    def is_counted(self, number: int) -> bool:
+        """Ask for a route once more; tell whether all that was asked of it is shown."""
+        self.ask(number)
+        # The last one is booked when its body is closed, after the client has it.
+        assert until(lambda: counted(self.server) == self.sent.total()), (
+            self.sent,
+            self.server.log,
+        )
+        key = f'app_requests_total{{method="GET",endpoint="/route/{number}",status="200"}}'
+        return self.shown().get(key) == self.sent[number]
+
+
 def test_a_server_forgets_no_request_of_a_route_that_rests(tmp_path: Path) -> None:
     """Old routes leave the text, new ones have a place, and no counter falls meanwhile."""
     env = {
@@ -182,33 +222,22 @@ def test_a_server_forgets_no_request_of_a_route_that_rests(tmp_path: Path) -> No
         "OTELMON_SERIES_IDLE_SECONDS": "1",
         "MONITORING_INTERVAL": "1",
     }
-    highest: dict[str, float] = {}
     with Gunicorn(tmp_path, app="tests.apps.routed:app", workers=2, env=env) as server:
         server.wait_for_workers()
-
-        def shown() -> dict[str, float]:
-            found = samples(server.get("/metrics").text)
-            counts = {k: v for k, v in found.items() if k.startswith("app_requests_total{")}
-            for key, value in counts.items():
-                assert value >= highest.get(key, 0)
-                highest[key] = value
-            return counts
-
-        for number in range(11):
-            server.get(f"/route/{number}")
-        # The last one is booked when its body is closed, after the client has it.
-        assert until(lambda: len(shown()) == 11), server.log
-        assert until(lambda: not shown(), 20), server.log
-        for number in range(11, 22):
-            server.get(f"/route/{number}")
-        assert until(lambda: len(shown()) == 11), server.log
-        server.get("/route/3")
-        woken = 'app_requests_total{method="GET",endpoint="/route/3",status="200"}'
-        assert until(lambda: shown().get(woken) == 2), server.log
+        traffic = _Traffic(server, Counter(), {})
+        assert until(lambda: traffic.all_are_shown(*range(11))), server.log
+        assert until(lambda: not traffic.shown()), server.log
+        assert until(lambda: traffic.all_are_shown(*range(11, 22))), server.log
+        assert until(lambda: traffic.is_counted(3)), server.log
         said = server.get("/api/metrics").json()
-        assert said["application"]["request_count"] == 23
         assert said["otelmon"]["series"]["resting"] > 0
         assert said["otelmon"]["series"]["overflowed"] == []
+
+
+def counted(server: Gunicorn) -> int:
+    """Return how many requests were booked."""
+    number: int = server.get("/api/metrics").json()["application"]["request_count"]
+    return number
 
 
 class _Late(Keys):

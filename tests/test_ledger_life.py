@@ -197,7 +197,7 @@ class _Forking(Recorder):
         def use() -> None:
             with hold.keys._changing():
                 entered.set()
-                leave.wait(10)
+                leave.wait(60)
 
         def read() -> None:
             self.ledger.forget()
@@ -210,7 +210,7 @@ class _Forking(Recorder):
 
         thread = threading.Thread(target=use)
         thread.start()
-        assert entered.wait(10)
+        assert entered.wait(60)
         code = forked(read)
         leave.set()
         thread.join()

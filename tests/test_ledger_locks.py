@@ -142,7 +142,7 @@ def test_a_waiter_gets_the_byte_when_its_holder_dies(path: Path) -> None:
         waiter = threading.Thread(target=wait)
         waiter.start()
         other.kill()
-        waiter.join(10)
+        waiter.join(60)
 
     assert got == [True]
     locks.close()
@@ -228,7 +228,7 @@ def test_a_forked_child_keeps_the_duty_unless_it_forgets(path: Path, forget: boo
         holder.kill()
 
         # The child forgets after its pid was told.
-        assert until(lease.take, 10 if forget else 0.2) is forget
+        assert until(lease.take, 30 if forget else 0.2) is forget
     assert Path(f"/proc/{child}").exists()
     os.write(pipe[1], b"!")
     assert until(lambda: start_time(child) is None)

@@ -90,7 +90,7 @@ def test_children_by_multiprocessing_know_their_maker() -> None:
             child = context.Process(target=_report, args=(held.getsockname()[1], results))
             child.start()
             child.join(30)
-        names = [results.get(timeout=10) for _ in range(2)]
+        names = [results.get(timeout=60) for _ in range(2)]
     results.close()
     results.join_thread()
     assert names[0] == names[1] is not None

@@ -274,7 +274,7 @@ class _Claiming:
     def step(self) -> int | None:
         """Go on to the next line of slots.py and return its number; None at the end of it all."""
         self._go.release()
-        assert self._there.acquire(timeout=10)
+        assert self._there.acquire(timeout=60)
         return self._line
 
     def _run(self) -> None:

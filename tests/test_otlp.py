@@ -16,6 +16,7 @@ from opentelemetry.sdk.metrics.export import MetricsData
 
 from otelmon.metrics.otlp import Push
 from otelmon.settings import Settings
+from tests.free_ports import free_port
 from tests.gunicorn_server import Gunicorn
 from tests.http_upstream import http_upstream
 from tests.otlp_collector import attributes, grpc_collector, received
@@ -126,8 +127,7 @@ def test_the_last_push_is_made_when_the_server_ends(tmp_path: Path) -> None:
 
 def test_an_outage_of_the_collector_is_one_line_and_ends(tmp_path: Path) -> None:
     """While nobody listens requests go on, `/health` says so, and the next push carries all."""
-    with socket.create_server(("127.0.0.1", 0)) as place:
-        port = place.getsockname()[1]
+    port = free_port()
     address = f"http://127.0.0.1:{port}"
     env = environment(address, OTEL_EXPORTER_OTLP_TIMEOUT="1")
     with Gunicorn(tmp_path, workers=2, env=env) as server:
@@ -173,7 +173,13 @@ def silent_peer() -> Iterator[str]:
 
 def test_a_collector_that_hangs_holds_up_nothing(tmp_path: Path) -> None:
     """The keeper samples on beside it, and the server ends by itself when it is asked to."""
-    with silent_peer() as address, Gunicorn(tmp_path, env=environment(address)) as server:
+    # Much longer than gunicorn waits for its workers, so that who waits for the collector is killed.
+    hangs = {"OTEL_EXPORTER_OTLP_TIMEOUT": "90"}
+    args = ("--graceful-timeout", "20")
+    with (
+        silent_peer() as address,
+        Gunicorn(tmp_path, env=environment(address, **hangs), args=args) as server,
+    ):
         server.wait_for_workers()
         samples = "/api/metrics/history"
         assert until(lambda: len(server.ops(samples).json()["times"]) >= 3), server.log
@@ -216,7 +222,7 @@ def test_a_collector_that_trickles_holds_up_no_end(caplog: pytest.LogCaptureFixt
         push.tick(None)
         assert until(lambda: (push.shown() or {})["pushes"] == 1), caplog.text
         push.end()
-        assert asked.is_set()
+        assert until(asked.is_set)
         assert not over.is_set()
 
 

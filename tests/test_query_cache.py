@@ -10,53 +10,41 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from otelmon import ConfigError, QueryCache, faults
+from otelmon import ConfigError, QueryCache, faults, redis_client
 from otelmon.caches import entries, stores
 from otelmon.instruments.libraries import observe_libraries
 from otelmon.instruments.lookups import OPERATIONS, RESULT
 from otelmon.metrics import caches
-from tests.counting import Counting, counting
-from tests.redis_server import RedisServer
+from tests.counting import counted_caches, counting  # noqa: F401 - a fixture
+from tests.redis_server import RedisServer, empty_redis, running_redis  # noqa: F401 - fixtures
 from tests.tcp_proxy import TcpProxy
 from tests.waiting import until
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
+
+    from tests.counting import Counting
 
 
 PLACE = "otelmon:cache:unknown_service:tests"
 
 
-@pytest.fixture(name="running", scope="module")
-def _running(tmp_path_factory: Any) -> Iterator[RedisServer]:  # noqa: ANN401 - pytest's
-    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-
-
-@pytest.fixture(name="server")
-def _server(running: RedisServer) -> RedisServer:
-    running.reset()
-    return running
-
-
-@pytest.fixture(name="count", autouse=True)
-def _count(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counting]:
-    monkeypatch.delenv("REDIS_URL", raising=False)
-    with counting() as count:
-        monkeypatch.setattr("otelmon.stack.meter_provider", lambda: count.provider)
-        yield count
+def patient(server: RedisServer, **options: Any) -> QueryCache:  # noqa: ANN401 - the cache's
+    """Return a cache that waits for a busy machine, and so keeps what it is to keep."""
+    client = redis_client(server.url, socket_timeout=20, socket_connect_timeout=20)
+    return QueryCache("tests", client=client, **options)
 
 
 @pytest.fixture(name="make", params=["redis", "memory"])
 def _make(request: pytest.FixtureRequest, server: RedisServer) -> Callable[..., QueryCache]:
-    url = server.url if request.param == "redis" else None
-    return lambda **options: QueryCache("tests", url=url, **options)
+    return partial(patient, server) if request.param == "redis" else partial(QueryCache, "tests")
 
 
 class Maker:
@@ -155,7 +143,7 @@ def test_three_hundred_seconds_unless_said(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_it_expires_in_redis_too(server: RedisServer) -> None:
     """Nothing of it stays there for ever."""
-    QueryCache("tests", url=server.url, ttl=50).get_or_create("k", Maker(1), namespace="n")
+    patient(server, ttl=50).get_or_create("k", Maker(1), namespace="n")
     with server.client() as client:
         lives = [client.ttl(key) for key in client.scan_iter()]
     assert len(lives) == 2
@@ -207,7 +195,7 @@ def test_what_is_made_of_old_data_is_not_kept(make: Callable[..., QueryCache], h
 
 def test_a_namespaces_state_that_is_lost_revives_nothing(server: RedisServer) -> None:
     """Where Redis throws out the state for want of room, its values are forgotten, not shown again."""
-    cache = QueryCache("tests", url=server.url)
+    cache = patient(server)
     cache.get_or_create("k", Maker("first"))
     cache.invalidate_namespace()
     with server.client() as client:
@@ -287,7 +275,7 @@ def _poison(path: Path, state: str) -> dict[str, bytes]:
 
 def test_a_poisoned_value_is_a_miss_and_never_code(server: RedisServer, tmp_path: Path) -> None:
     """A pickle, a broken JSON or another type is not run, not shown, not raised; it is replaced."""
-    cache, path = QueryCache("tests", url=server.url), tmp_path / "run"
+    cache, path = patient(server), tmp_path / "run"
     place = entries.place(PLACE, "", "k")
     cache.get_or_create("k", Maker("good"))
     with server.client() as client:
@@ -310,7 +298,7 @@ def test_a_poisoned_value_is_a_miss_and_never_code(server: RedisServer, tmp_path
 
 def test_poison_beside_the_value_fails_open(server: RedisServer) -> None:
     """Other types where the state and the lock lie are no values and no errors of the application."""
-    cache = QueryCache("tests", url=server.url, lock_timeout=0.2)
+    cache = patient(server, lock_timeout=0.2)
     place = entries.place(PLACE, "", "k")
     for key in (place.namespace, place.lock):
         with server.client() as client:
@@ -348,7 +336,7 @@ def test_memory_of_a_forked_child_is_its_own() -> None:
     def hold() -> None:
         with store._lock:
             held.set()
-            done.wait(10)
+            done.wait(60)
 
     with ThreadPoolExecutor(1) as thread:
         thread.submit(hold)
@@ -408,8 +396,11 @@ def test_a_redis_that_dies_in_the_middle_is_a_miss(tmp_path: Path, when: str) ->
         assert until(kept)
 
 
-def test_a_slow_redis_is_not_waited_for_again_and_again(server: RedisServer) -> None:
+def test_a_slow_redis_is_not_waited_for_again_and_again(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Answers within the deadline are waited for until they were slow; then the value is made."""
+    monkeypatch.setattr("otelmon.caches.look_up._PATIENCE", 0.2)
     with TcpProxy(server.port) as proxy:
         cache = QueryCache("tests", url=f"redis://127.0.0.1:{proxy.port}/0")
         cache.get_or_create("warm", Maker(1))

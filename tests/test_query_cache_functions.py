@@ -9,38 +9,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from otelmon import ConfigError, QueryCache, faults
-from tests.counting import counting
-from tests.redis_server import RedisServer
+from tests.counting import counted_caches  # noqa: F401 - a fixture
+from tests.redis_server import empty_redis, running_redis  # noqa: F401 - fixtures
+from tests.test_query_cache import patient
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-
-@pytest.fixture(name="running", scope="module")
-def _running(tmp_path_factory: Any) -> Iterator[RedisServer]:  # noqa: ANN401 - pytest's
-    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-
-
-@pytest.fixture(name="server")
-def _server(running: RedisServer) -> RedisServer:
-    running.reset()
-    return running
-
-
-@pytest.fixture(autouse=True)
-def _counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.delenv("REDIS_URL", raising=False)
-    with counting() as count:
-        monkeypatch.setattr("otelmon.stack.meter_provider", lambda: count.provider)
-        yield
+    from tests.redis_server import RedisServer
 
 
 @pytest.fixture(name="make", params=["redis", "memory"])
 def _make(request: pytest.FixtureRequest, server: RedisServer) -> Callable[..., QueryCache]:
-    url = server.url if request.param == "redis" else None
-    return lambda **options: QueryCache("tests", url=url, **options)
+    return partial(patient, server) if request.param == "redis" else partial(QueryCache, "tests")
 
 
 def test_a_function_is_kept_by_its_arguments(make: Callable[..., QueryCache]) -> None:

@@ -97,7 +97,7 @@ def test_a_queue_between_processes_has_a_depth(metered: Metered) -> None:
     with observe_queue(items, "jobs", meter=metered.meter):
         items.put(1)
         assert _named(metered) == {"jobs": 1}
-        items.get(timeout=10)
+        items.get(timeout=60)
     items.close()
     items.join_thread()
 

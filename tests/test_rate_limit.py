@@ -18,7 +18,7 @@ from otelmon.hardening.limit_measures import LimitMeasures
 from otelmon.hardening.limit_memory import MEMORY
 from otelmon.ledger.opening import opened_quotas
 from otelmon.settings.rules import Rate
-from tests.limited import Answered, asked, limited, made, ok, passed
+from tests.limited import Answered, asked, close_limits, limited, ok, passed
 from tests.metered import Metered
 from tests.recorder import this_instance
 from tests.redis_server import RedisServer
@@ -40,9 +40,7 @@ LOGIN = Policy("login", "5/minute", paths=("/login",), methods=("POST",))
 @pytest.fixture(autouse=True)
 def _fresh() -> Iterator[None]:
     yield
-    MEMORY.forget()
-    while made:
-        made.pop().close()
+    close_limits()
 
 
 @pytest.fixture(name="figures")
@@ -403,29 +401,6 @@ def _redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
         yield server
 
 
-def test_redis_counts_all_policies_and_holds_no_address(redis: RedisServer) -> None:
-    """The same answers as from memory, and keys that tell nobody who asked."""
-    redis.reset()
-    app = limited(env={"REDIS_URL": redis.url}, policies=[LOGIN])
-    answers = [_post(app, "/login") for _ in range(7)]
-    assert [each.status for each in answers] == [200] * 5 + [429] * 2
-    assert answers[0]["RateLimit"] == '"default";r=99;t=60, "login";r=4;t=60'
-    assert answers[6]["RateLimit"] == f'"login";r=0;t={answers[6]["Retry-After"]}'
-    assert passed(app, 150) == 95
-    with redis.client() as client:
-        keys = b" ".join(client.keys("*"))
-    assert b"9.9.9.9" not in keys
-    assert keys.count(b"otelmon:limits:") == 2
-
-
-def test_two_services_in_one_redis_have_limits_of_their_own(redis: RedisServer) -> None:
-    """By OTEL_SERVICE_NAME."""
-    redis.reset()
-    for name in ("shop", "blog"):
-        app = limited(env={"REDIS_URL": redis.url, "OTEL_SERVICE_NAME": name})
-        assert passed(app, 110) == 100
-
-
 def test_without_redis_requests_pass_and_are_counted(redis: RedisServer, figures: Figures) -> None:
     """Hung or gone, a request waits for a deadline at the most, and soon for nothing; it comes
     back by itself."""
@@ -464,6 +439,28 @@ def test_without_redis_requests_pass_and_are_counted(redis: RedisServer, figures
         ({"exempt": [re.compile(rb"/static")]}, "is no text"),
         ({"policies": [Policy("a", "1/minute", paths=(b"/a",))]}, "The path b'/a' is no text"),  # type: ignore[arg-type]
         ({"key": "HTTP_X_API_KEY"}, "key is 'HTTP_X_API_KEY'"),
+        (
+            {"policies": [Policy("a", "1/minute", methods=(1,))]},  # type: ignore[arg-type]
+            "The policy 'a' has the method 1: give a name like 'POST'.",
+        ),
+        (
+            {"policies": [Policy("a", "1/minute", methods=1)]},  # type: ignore[arg-type]
+            "A list of the policy 'a' is 1: give a list, as in ('POST',).",
+        ),
+        (
+            {"policies": [("login", "5/minute")]},
+            "policies has ('login', '5/minute'), which is none: give Policy('login', '5/minute').",
+        ),
+        (
+            {"policies": "login"},
+            "policies is 'login': give a list, as in [Policy('login', '5/minute')].",
+        ),
+        ({"policies": LOGIN}, "give a list, as in [Policy('login', '5/minute')]."),
+        ({"policies": [Policy("a", 5)]}, "The rate of the policy 'a' is 5: give counts from 1 up"),  # type: ignore[arg-type]
+        ({"allow": "10.0.0.0/8"}, "allow is '10.0.0.0/8': give a list, as in ['10.0.0.0/8']."),
+        ({"allow": [1]}, "allow has 1, which is no network"),
+        ({"exempt": "/static"}, "exempt is '/static': give a list, as in ['/static']."),
+        ({"legacy_headers": "no"}, "legacy_headers is 'no': give True or False."),
         ({"env": {"RATE_LIMIT": "many"}}, "RATE_LIMIT is 'many'"),
         ({"env": {"TRUSTED_PROXIES": "-1"}}, "TRUSTED_PROXIES is"),
     ],

@@ -6,7 +6,6 @@ from typing import Final
 
 import pytest
 
-from otelmon.instruments.databases.limits import LIMIT
 from otelmon.metrics.overflow import Overflow
 from otelmon.recommendations.catalogue import RULES
 from otelmon.recommendations.evidence import Client
@@ -17,6 +16,7 @@ from tests.evidences import (
     OFF,
     SYNC,
     Case,
+    beside,
     evidence,
     grown,
     points,
@@ -24,7 +24,6 @@ from tests.evidences import (
     repeating,
     requests,
     route,
-    row,
     rule,
     window,
 )
@@ -266,22 +265,48 @@ CASES: Final = [
     Case(
         "R014",
         "recommend",
-        {"workers": 4, "measured": pool(used=0, most=30)},
+        {"workers": 4, "measured": pool(most=30)},
         "Up to 120 database connections are possible (4 workers x 30), and PostgreSQL allows 100 "
         "unless told otherwise. Consider: DB_POOL_SIZE=8, DB_MAX_OVERFLOW=16, or a pooler.",
     ),
-    Case("R014", "pass", {"workers": 4, "measured": pool(used=0, most=25)}),
+    Case("R014", "pass", {"workers": 4, "measured": pool(most=25)}),
     Case("R014", "not_applicable", {"workers": 4}),
     Case(
         "R014",
         "recommend",
-        {"workers": 4, "measured": {**pool(used=0, most=25), LIMIT: [row(LIMIT, 97)]}},
+        {"workers": 4, "measured": pool(most=25, told=97)},
         "(4 workers x 25), and the server allows 97. Consider: DB_POOL_SIZE=8, DB_MAX_OVERFLOW=16",
+    ),
+    Case("R014", "pass", {"workers": 4, "measured": pool(most=30, told=120)}),
+    Case(
+        "R014",
+        "recommend",
+        {"workers": 4, "measured": pool(most=40, named="mysql/shop")},
+        "and MySQL allows 151 unless told otherwise",
+    ),
+    Case("R014", "pass", {"workers": 4, "measured": pool(most=30, named="mariadb/shop")}),
+    # A file has no such limit, and whoever names a pool does not say what is behind it.
+    Case("R014", "not_applicable", {"workers": 40, "measured": pool(most=15, named="sqlite/a")}),
+    Case("R014", "not_applicable", {"workers": 40, "measured": pool(most=15, named="main")}),
+    Case(
+        "R014",
+        "recommend",
+        {"workers": 40, "measured": pool(most=15, named="main", told=97)},
+        "the server allows 97. Consider: DB_POOL_SIZE=1, DB_MAX_OVERFLOW=1, or a pooler.",
+    ),
+    Case(
+        "R014",
+        "recommend",
+        {"workers": 40, "measured": pool(most=15, told=30)},
+        "the server allows 30. Consider: fewer workers, or a pooler.",
     ),
     Case(
         "R014",
         "pass",
-        {"workers": 4, "measured": {**pool(used=0, most=30), LIMIT: [row(LIMIT, 120)]}},
+        {
+            "workers": 4,
+            "measured": beside(pool(most=50, told=500), pool(most=2, named="a", told=30)),
+        },
     ),
     Case(
         "R015",

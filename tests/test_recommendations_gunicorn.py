@@ -51,6 +51,8 @@ FAULTS: Final = {
     "OTM-R025": "unused-settings",
     "OTM-R026": "cardinality",
 }
+GROUP: Final = "sys/fs/cgroup/pod/app"
+MEMORY: Final = f"{GROUP}/memory.current"
 SMALL: Final = {"OTM-R002", "OTM-R008", "OTM-R009", "OTM-R011", "OTM-R020"}
 
 
@@ -71,9 +73,9 @@ def checked(server: Gunicorn) -> dict[str, str]:
     return {each["id"]: each["status"] for each in found}
 
 
-@pytest.fixture(name="faulty", scope="module")
-def _faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gunicorn]:
-    """Have every fault, and traffic until all were found."""
+@pytest.fixture(name="faulty_server", scope="module")
+def _faulty_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gunicorn]:
+    """Have every fault."""
     env = {
         **OFTEN,
         # So low that this machine, whatever it does, is above them.
@@ -86,13 +88,20 @@ def _faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gunicorn]:
     }
     with Gunicorn(tmp_path_factory.mktemp("faulty"), app=APP, workers=8, env=env) as server:
         server.wait_for_workers(seconds=60)
-
-        def all_were_found() -> bool:
-            send(server)
-            return set(FAULTS) <= set(made(server))
-
-        assert until(all_were_found, 60), (set(FAULTS) - set(made(server)), checked(server))
         yield server
+
+
+@pytest.fixture(name="faulty")
+def _faulty(faulty_server: Gunicorn) -> Gunicorn:
+    """Have traffic until all faults are found: memory that grows no more is soon none of them."""
+    server = faulty_server
+
+    def all_were_found() -> bool:
+        send(server)
+        return set(FAULTS) <= set(made(server))
+
+    assert until(all_were_found, 60), (set(FAULTS) - set(made(server)), checked(server))
+    return server
 
 
 @pytest.fixture(name="healthy", scope="module")
@@ -201,11 +210,10 @@ def test_the_healthy_twin_is_advised_nothing(healthy: Gunicorn) -> None:
 def _small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gunicorn]:
     """Have one worker for three clients, requests near the timeout, and a container that is full."""
     directory = tmp_path_factory.mktemp("small")
-    group = "sys/fs/cgroup/pod/app"
     tree = {
         **V2,
-        f"{group}/memory.current": f"{195 * MIB}\n",
-        f"{group}/memory.stat": "anon 5\ninactive_file 0\nactive_file 7\n",
+        MEMORY: f"{195 * MIB}\n",
+        f"{GROUP}/memory.stat": "anon 5\ninactive_file 0\nactive_file 7\n",
     }
     root = plant(directory / "machine", tree)
     env = {**OFTEN, "CONTAINER": str(root)}
@@ -222,7 +230,7 @@ def _small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gunicorn]:
             nonlocal periods
             periods += 100
             stat = f"usage_usec 12000000\nnr_periods {periods}\nnr_throttled {periods - 100}\n"
-            plant(root, {f"{group}/cpu.stat": stat})
+            plant(root, {f"{GROUP}/cpu.stat": stat})
             return set(SMALL) <= _of_port(server).keys()
 
         try:
@@ -258,3 +266,21 @@ def test_a_server_that_is_too_small_is_told_so(small: Gunicorn) -> None:
     assert "of the container limit (210 MB)" in found["OTM-R020"]["message"]
     # The container says more than the memory in general.
     assert "OTM-R003" not in found
+
+
+def test_what_was_mended_is_advised_no_more(small: Gunicorn) -> None:
+    """The container's memory is given back, and so is the advice; with the fault it is there again."""
+    machine = small.directory / "machine"
+    assert until(lambda: "OTM-R020" in _of_port(small), 60)
+    plant(machine, {MEMORY: f"{50 * MIB}\n"})
+    try:
+        assert until(lambda: "OTM-R020" not in _of_port(small), 60), small.log
+        (status,) = (
+            each["status"]
+            for each in small.ops(f"{PATH}?all").json()["checked"]
+            if each["id"] == "OTM-R020"
+        )
+        assert status == "pass"
+    finally:
+        plant(machine, {MEMORY: f"{195 * MIB}\n"})
+    assert until(lambda: set(SMALL) <= _of_port(small).keys(), 60), small.log

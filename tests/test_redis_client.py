@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+PATIENT: Any = {"socket_timeout": 20, "socket_connect_timeout": 20}
 DOWN = (redis.ConnectionError, redis.TimeoutError)
 
 
@@ -49,8 +50,11 @@ def _count(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counting]:
 
 
 def client_of(port: int, **options: Any) -> redis.Redis:  # noqa: ANN401 - redis-py's
-    """Return a client whose breaker opens after three failures, for a tenth of a second."""
-    usual = {"breaker_failures": 3, "breaker_seconds": 0.1}
+    """Return a client whose breaker opens after three failures, for a tenth of a second.
+
+    It is patient: where a busy machine lets a server answer late, that is no failure.
+    """
+    usual = {"breaker_failures": 3, "breaker_seconds": 0.1, **PATIENT}
     return otelmon.redis_client(f"redis://127.0.0.1:{port}/0", **(usual | options))
 
 
@@ -82,11 +86,11 @@ def breakers(count: Counting) -> dict[str, int]:
 def test_it_waits_a_quarter_of_a_second_and_tries_once(proxy: TcpProxy) -> None:
     """A server that takes the connection and says nothing is asked once, on one connection."""
     proxy.swallow()
-    with client_of(proxy.port) as client:
+    with otelmon.redis_client(f"redis://127.0.0.1:{proxy.port}/0") as client:
         known = client.connection_pool.connection_kwargs
         assert (known["socket_timeout"], known["socket_connect_timeout"]) == (SECONDS, SECONDS)
         assert fails(client) is redis.TimeoutError
-    assert (proxy.accepted, proxy.asked) == (1, 1)
+    assert until(lambda: (proxy.accepted, proxy.asked) == (1, 1))
 
 
 def test_what_the_caller_says_goes_before(server: RedisServer) -> None:
@@ -118,8 +122,9 @@ def test_an_open_breaker_asks_nobody(proxy: TcpProxy, count: Counting) -> None:
 @pytest.mark.parametrize("way", ["kill", "hang"])
 def test_it_closes_when_the_server_is_back(tmp_path: Any, count: Counting, way: str) -> None:  # noqa: ANN401 - pytest's
     """A server that is killed or stopped opens it; started or let go on, it closes by itself."""
-    with RedisServer(tmp_path) as server, client_of(server.port) as client:
-        assert answers(client)
+    seconds = SECONDS if way == "hang" else 20
+    with RedisServer(tmp_path) as server, client_of(server.port, socket_timeout=seconds) as client:
+        assert until(lambda: answers(client))
         getattr(server, way)()
         assert until(lambda: fails(client) is BreakerOpenError)
         assert breakers(count)["open"] == 1
@@ -139,7 +144,7 @@ def test_calls_that_hang_do_not_wait_for_each_other(proxy: TcpProxy) -> None:
     """Of eight threads that ask a hung server each is at it at the same time."""
     proxy.swallow()
     with (
-        client_of(proxy.port, breaker_failures=100, socket_timeout=5) as client,
+        client_of(proxy.port, breaker_failures=100) as client,
         ThreadPoolExecutor(8) as threads,
     ):
         waiting = [threads.submit(fails, client) for _ in range(8)]
@@ -162,7 +167,7 @@ def test_a_connection_that_is_cut_is_made_anew(proxy: TcpProxy, way: str) -> Non
 
 def test_a_slow_server_is_no_failure_within_the_deadline(proxy: TcpProxy, count: Counting) -> None:
     """Answers that come late, but in time, are answers."""
-    proxy.delay = SECONDS / 5
+    proxy.delay = 0.05
     with client_of(proxy.port) as client:
         assert [answers(client) for _ in range(4)] == [True] * 4
     assert breakers(count)["open"] == 0
@@ -187,7 +192,7 @@ def test_what_a_server_refuses_is_no_failure_of_it(server: RedisServer, count: C
 def test_two_clients_are_two_series(server: RedisServer, count: Counting) -> None:
     """Breakers of one address are told apart, and never by what is secret."""
     secret = f"redis://default:secret@127.0.0.1:{free_port()}/3"
-    clients = [otelmon.redis_client(url) for url in (server.url, server.url, secret)]
+    clients = [otelmon.redis_client(url, **PATIENT) for url in (server.url, server.url, secret)]
     assert [fails(each) for each in clients] == [None, None, redis.ConnectionError]
     found = caches.redis(count.reading())
     assert found is not None
@@ -244,6 +249,6 @@ def test_redis_url_is_the_server_unless_one_is_given(
     with otelmon.redis_client() as lost:
         assert fails(lost) is redis.ConnectionError
     monkeypatch.setenv("REDIS_URL", server.url)
-    with otelmon.redis_client() as client:
+    with otelmon.redis_client(**PATIENT) as client:
         assert answers(client)
     assert faults.seen() == {}

@@ -235,7 +235,7 @@ def test_connections_are_those_that_the_server_has(server: RedisServer, count: C
         assert caches.connections(count.reading()) == 4
 
         client.rpush("never", 1, 2, 3)
-        assert all(each.result(10) for each in waiting)
+        assert all(each.result(60) for each in waiting)
     count.provider.observe()
     assert caches.connections(count.reading()) == 0
     pool.disconnect()

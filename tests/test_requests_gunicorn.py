@@ -114,14 +114,13 @@ def test_a_head_is_booked_as_such(server: Gunicorn) -> None:
 
 
 def test_a_stream_is_measured_to_its_end(server: Gunicorn) -> None:
-    """A stream of half a second takes half a second, its first byte a small part of it."""
+    """A stream of half a second takes as much longer than its first byte."""
     booked = Booked(server)
 
     server.get("/stream/0.5")
 
     assert booked.of(DURATION).times == booked.of(FIRST_BYTE).times == 1
-    assert booked.of(DURATION).total >= 500_000_000
-    assert booked.of(FIRST_BYTE).total < booked.of(DURATION).total / 5
+    assert booked.of(DURATION).total - booked.of(FIRST_BYTE).total >= 500_000_000
 
 
 def test_a_file_is_booked_once_with_its_size(server: Gunicorn) -> None:
@@ -191,7 +190,8 @@ def sync_server(directory: Path, *args: str) -> Iterator[Gunicorn]:
 
 def test_a_worker_s_timeout_is_an_abort_or_a_loss(tmp_path: Path) -> None:
     """Each request that runs into the timeout is booked as aborted or lost, and none twice."""
-    with sync_server(tmp_path, "--timeout", "2") as server:
+    # Loaded before: a worker whose start takes longer than that would never come to serve.
+    with sync_server(tmp_path, "--timeout", "2", "--preload") as server:
         for path in ("/slow/60", "/spin/60"):
             with client(server, f"GET {path} HTTP/1.1\nHost: x\n\n") as connection:
                 assert until(lambda: read(server).in_flight == 1)

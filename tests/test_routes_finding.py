@@ -367,7 +367,7 @@ def test_a_framework_that_is_imported_by_a_request_is_known(tmp_path: Path, fram
         [sys.executable, "-c", PROGRAM, str(tmp_path), framework, path],
         cwd=ROOT,
         check=True,
-        timeout=30,
+        timeout=60,
         capture_output=True,
         text=True,
     )

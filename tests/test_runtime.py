@@ -21,6 +21,7 @@ from otelmon.instruments.runtime import Runtime
 from otelmon.ledger.ledger import Ledger
 from otelmon.metrics import processes
 from tests.sources import Counts
+from tests.waiting import until
 
 
 if TYPE_CHECKING:
@@ -131,13 +132,18 @@ class TestSources:
     def test_files_are_those_of_this_process(self) -> None:
         """Ten more files are ten more."""
         files = Files()
-        before = files.read()[Figure(process.FILES)]
-        pipes = [os.pipe() for _ in range(5)]
-        after = files.read()[Figure(process.FILES)]
-        for end in itertools.chain.from_iterable(pipes):
-            os.close(end)
-        assert before is not None
-        assert after == before + 10
+
+        def are_ten_more() -> bool:
+            # A thread of another test's may close one meanwhile.
+            before = files.read()[Figure(process.FILES)]
+            pipes = [os.pipe() for _ in range(5)]
+            after = files.read()[Figure(process.FILES)]
+            for end in itertools.chain.from_iterable(pipes):
+                os.close(end)
+            assert before is not None
+            return after == before + 10
+
+        assert until(are_ten_more)
 
     def test_all_pages_are_walked_through_once_a_minute(self, proc: Path) -> None:
         """Between two looks the last one's answer stands."""
@@ -158,9 +164,9 @@ class TestSources:
 
     def test_the_real_ones_say_what_the_kernel_says_to_others(self) -> None:
         """Threads and start are psutil's to the digit, memory and CPU time nearly."""
-        said = {**Status().read(), **CpuTime().read(), **Files().read()}
         own = psutil.Process()
-        assert said[Figure(process.THREADS)] == own.num_threads()
+        assert until(lambda: Status().read()[Figure(process.THREADS)] == own.num_threads())
+        said = {**Status().read(), **CpuTime().read(), **Files().read()}
         assert said[Figure(process.RESIDENT)] == pytest.approx(own.memory_info().rss, rel=0.02)
         assert said[Figure(process.STARTED)] == pytest.approx(own.create_time(), abs=2)
         assert said[Figure(process.FILES_LIMIT)] == own.rlimit(psutil.RLIMIT_NOFILE)[0]

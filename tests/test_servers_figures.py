@@ -46,7 +46,7 @@ def spread(server: ServerProcess) -> None:
 def said(server: ServerProcess, workers: int, watch: Watch) -> set[float]:
     """Scrape until every one of *workers* processes and the port answered; return what they say."""
     # A request is booked when its body is closed, which may be after the client has it.
-    assert until(lambda: is_idle(server), 20), server.log
+    assert until(lambda: is_idle(server), 60), server.log
     pids: set[str] = set()
     answer = server.ops("/metrics")
     found = set() if answer is None else {finished(answer)}
@@ -59,7 +59,7 @@ def said(server: ServerProcess, workers: int, watch: Watch) -> set[float]:
         found.add(finished(answer))
         return len(pids) == workers
 
-    assert until(all_answered, 20), (pids, server.log)
+    assert until(all_answered, 60), (pids, server.log)
     return found
 
 
@@ -116,7 +116,7 @@ def reload(server: ServerProcess) -> None:
     def replaced() -> bool:
         return not old & {process.pid for process in server.family()} and server.answers("/livez")
 
-    assert until(replaced, 20, every=0.05), server.log
+    assert until(replaced, 60, every=0.05), server.log
 
 
 def begins(server: ServerProcess) -> None:

@@ -47,8 +47,11 @@ def test_applications_in_interpreters_of_their_own_are_counted_apart(tmp_path: P
                 said[name][answer.headers["X-Pid"]] = found
             return all(len(each) == 2 for each in said.values())
 
-        assert until(all_answered, 20), said
-        assert [set(each.values()) for each in said.values()] == [{30}, {60}]
+        def all_is_booked() -> bool:
+            # The last one is, when its client has it already.
+            return all_answered() and [set(each.values()) for each in said.values()] == [{30}, {60}]
+
+        assert until(all_is_booked), said
 
 
 def test_without_threads_requests_are_counted_and_the_rest_is_said(tmp_path: Path) -> None:

@@ -17,16 +17,16 @@ from otelmon.hardening.sessions.errors import SessionTooLargeError, SessionValue
 from otelmon.hardening.sessions.measures import CHANGE, CHANGES, ERRORS
 from otelmon.hardening.sessions.middleware import KEY
 from otelmon.hardening.sessions.redis_store import RedisStore
-from tests.metered import Metered
-from tests.redis_server import RedisServer
-from tests.session_site import (
+from tests.redis_server import empty_redis, running_redis  # noqa: F401 - fixtures
+from tests.session_site import (  # noqa: F401 - fixtures
     COOKIE,
     OTHER_SECRET,
     SECRET,
     Browser,
     Site,
-    close_clients,
     given_cookie,
+    made_sites,
+    metered_sites,
     shop,
 )
 from tests.wsgi_driver import Server, WholeFile, environ
@@ -38,34 +38,8 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-
-@pytest.fixture(name="running", scope="module")
-def _running(tmp_path_factory: Any) -> Iterator[RedisServer]:  # noqa: ANN401 - pytest's
-    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-
-
-@pytest.fixture(name="server")
-def _server(running: RedisServer) -> RedisServer:
-    running.reset()
-    return running
-
-
-@pytest.fixture(name="metered", autouse=True)
-def _metered(monkeypatch: pytest.MonkeyPatch) -> Iterator[Metered]:
-    monkeypatch.delenv("REDIS_URL", raising=False)
-    monkeypatch.delenv("SESSION_SECRET", raising=False)
-    metered = Metered()
-    provider = "otelmon.stack.meter_provider"
-    monkeypatch.setattr(provider, lambda: metered._provider)
-    yield metered
-    close_clients()
-
-
-@pytest.fixture(name="make", params=["redis", "cookie"])
-def _make(request: pytest.FixtureRequest, server: RedisServer) -> Callable[..., Site]:
-    url = server.url if request.param == "redis" else None
-    return lambda **options: Site(url, **options)
+    from tests.metered import Metered
+    from tests.redis_server import RedisServer
 
 
 def answering(

@@ -18,55 +18,30 @@ from otelmon.hardening.sessions.middleware import KEY, PREFIX
 from otelmon.hardening.sessions.redis_store import _digest
 from otelmon.hardening.sessions.signatures import Signatures
 from otelmon.hardening.sessions.values import Changes
-from tests.metered import Metered
-from tests.redis_server import RedisServer
-from tests.session_site import (
+from tests.redis_server import empty_redis, running_redis  # noqa: F401 - fixtures
+from tests.session_site import (  # noqa: F401 - fixtures
     COOKIE,
     OTHER_SECRET,
     SECRET,
     Browser,
     Clock,
     Site,
-    close_clients,
     given_cookie,
+    made_sites,
+    metered_sites,
     shop,
 )
 from tests.waiting import until
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-
-@pytest.fixture(name="running", scope="module")
-def _running(tmp_path_factory: Any) -> Iterator[RedisServer]:  # noqa: ANN401 - pytest's
-    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-
-
-@pytest.fixture(name="server")
-def _server(running: RedisServer) -> RedisServer:
-    running.reset()
-    return running
-
-
-@pytest.fixture(name="metered", autouse=True)
-def _metered(monkeypatch: pytest.MonkeyPatch) -> Iterator[Metered]:
-    monkeypatch.delenv("REDIS_URL", raising=False)
-    metered = Metered()
-    provider = "otelmon.stack.meter_provider"
-    monkeypatch.setattr(provider, lambda: metered._provider)
-    yield metered
-    close_clients()
-
-
-@pytest.fixture(name="make", params=["redis", "cookie"])
-def _make(request: pytest.FixtureRequest, server: RedisServer) -> Callable[..., Site]:
-    url = server.url if request.param == "redis" else None
-    return lambda **options: Site(url, **options)
+    from tests.metered import Metered
+    from tests.redis_server import RedisServer
 
 
 def key_of(cookie: str) -> str:
@@ -188,7 +163,7 @@ def test_expired_a_session_in_redis_is_forgotten_unless_it_is_used(server: Redis
     browser.go("/put/a")
     assert browser.cookie is not None
     with server.client() as client:
-        client.pexpire(key_of(browser.cookie), 5000)
+        client.pexpire(key_of(browser.cookie), 60_000)
         browser.go("/")
         assert 900_000 < int(client.pttl(key_of(browser.cookie))) <= 1_000_000
         client.pexpire(key_of(browser.cookie), 1)

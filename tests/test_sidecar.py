@@ -69,24 +69,27 @@ def reachable(port: int) -> bool:
 def try_get(server: Gunicorn, path: str) -> int | None:
     """Ask a worker that may be killed meanwhile."""
     with contextlib.suppress(OSError, http.client.HTTPException):
-        return server.get(path, timeout=60).status
+        return server.get(path, timeout=110).status
     return None
 
 
 def test_the_port_answers_while_every_worker_is_stuck_in_c(tmp_path: Path) -> None:
     """With 3 workers that hold their interpreters' locks, all endpoints answer; in time: degraded."""
     with (
-        hooked(tmp_path, app="tests.apps.stuck:app", workers=3) as server,
+        # As long as they are stuck, gunicorn lets them be.
+        hooked(tmp_path, "--timeout", "120", app="tests.apps.stuck:app", workers=3) as server,
         ThreadPoolExecutor(3) as clients,
     ):
         server.wait_for_workers()
-        the_sidecar(server)
+        maps = Path(f"/proc/{the_sidecar(server).pid}/maps")
         assert until(lambda: server.ops("/health").json()["status"] == "healthy"), server.log
-        stuck = [clients.submit(try_get, server, "/stuck/25") for _ in range(3)]
+        # What the text takes, ctypes among it, is there before somebody asks for it.
+        assert until(lambda: "/_ctypes." in maps.read_text()), server.log
+        stuck = [clients.submit(try_get, server, "/stuck/100") for _ in range(3)]
         assert until(lambda: figure(server, "workers", "busy") == 3), server.log
         for path in ("/health", "/livez", "/readyz", "/api/metrics", "/metrics"):
-            assert server.ops(path, timeout=5).status == 200
-        assert until(lambda: server.ops("/health").json()["status"] == "degraded", 20)
+            assert server.ops(path).status == 200
+        assert until(lambda: server.ops("/health").json()["status"] == "degraded", 40)
         assert server.ops("/readyz").status == 200
         assert 'otelmon_workers{state="busy"} 3' in server.ops("/metrics").text
         assert figure(server, "workers", "total") == 3
@@ -117,12 +120,12 @@ def test_through_reload_and_upgrade_it_serves_and_is_never_counted(
             assert server.get("/ok").status == 200
         assert until(lambda: requests(server) == 40), server.log
         server.upgrade()
-        assert not first.is_running()
+        assert until(lambda: not first.is_running()), server.log
         second = the_sidecar(server)
         assert until(lambda: figure(server, "workers", "deaths") == 4), server.log
         assert second != first
         check_after_upgrade(server)
-    assert not second.is_running()
+    assert until(lambda: not second.is_running())
 
 
 def check_after_upgrade(server: Gunicorn) -> None:
@@ -146,12 +149,15 @@ def kill_workers_until_there_is_one(server: Gunicorn) -> int:
 
     def started() -> bool:
         nonlocal killed
-        if not server.sidecars() and len(server.workers()) == 2:
-            server.workers()[0].kill()
+        # One that has no slot yet would be no death; and the dead are shown for a moment.
+        shown = {each["pid"] for each in figure(server, "workers", "each") or ()}
+        workers = server.workers()
+        if not server.sidecars() and len(workers) == 2 and shown == {each.pid for each in workers}:
+            workers[0].kill()
             killed += 1
         return bool(server.sidecars())
 
-    assert until(started, 30, every=0.2), server.log
+    assert until(started, 60, every=0.2), server.log
     return killed
 
 
@@ -170,8 +176,8 @@ def test_killed_it_is_replaced_by_a_worker_and_then_by_another(tmp_path: Path) -
         assert until(lambda: requests(server) == 1)
         first.kill()
         workers = {each.pid for each in server.workers()}
-        assert until(lambda: holder(server) in workers, 5), server.log
-        assert until(lambda: requests(server) == 1, 5), server.log
+        assert until(lambda: holder(server) in workers), server.log
+        assert until(lambda: requests(server) == 1), server.log
         assert server.sidecars() == []
         killed = kill_workers_until_there_is_one(server)
         assert the_sidecar(server) != first
@@ -197,7 +203,7 @@ def test_an_arbiter_that_is_patched_for_gevent_has_one_that_works(tmp_path: Path
         assert server.get("/ok").status == 200
         assert until(lambda: requests(server) == 1)
         assert server.ops("/metrics").status == 200
-    assert not sidecar.is_running()
+    assert until(lambda: not sidecar.is_running())
     assert "Traceback" not in server.log
 
 
@@ -208,7 +214,7 @@ def test_it_ends_with_the_arbiter(tmp_path: Path) -> None:
         sidecar = the_sidecar(server)
         orphans = server.workers()
         psutil.Process(server.pid).kill()
-        assert psutil.wait_procs([sidecar], 5)[1] == []
+        assert psutil.wait_procs([sidecar], 30)[1] == []
         for orphan in orphans:
             with contextlib.suppress(psutil.NoSuchProcess):
                 orphan.kill()
@@ -224,7 +230,7 @@ def test_no_signal_that_the_arbiter_obeys_moves_it_but_sigterm_ends_it(tmp_path:
         assert server.ops("/livez").status == 200
         assert server.sidecars() == [sidecar]
         sidecar.terminate()
-        assert psutil.wait_procs([sidecar], 5)[1] == []
+        assert psutil.wait_procs([sidecar], 30)[1] == []
         assert until(lambda: figure(server, "workers", "total") == 2), server.log
 
 
@@ -278,8 +284,8 @@ def test_new_sockets_bring_another_one(tmp_path: Path) -> None:
         assert until(lambda: requests(server) == 1)
         config.write_text(text.format(second))
         server.signal(signal.SIGHUP)
-        assert until(lambda: requests(server) == 0, 20), server.log
-        assert not first.is_running()
+        assert until(lambda: requests(server) == 0), server.log
+        assert until(lambda: not first.is_running()), server.log
         assert ask(second, "/ok").status == 200
         assert until(lambda: requests(server) == 1)
         assert until(lambda: figure(server, "workers", "total") == 2), server.log
@@ -307,16 +313,17 @@ def test_a_removed_ledger_is_followed(tmp_path: Path) -> None:
         peek.ledger(server).unlink()
         for _ in range(5):
             assert server.get("/ok").status == 200
-        assert until(lambda: sidecar.open_files() != old, 20), server.log
+        assert until(lambda: sidecar.open_files() != old), server.log
         server.wait_for_workers()
-        assert requests(server) == 10
+        # A worker moves, and then what it has counted.
+        assert until(lambda: requests(server) == 10), server.log
         assert the_sidecar(server) == sidecar
 
 
 def test_a_taken_port_is_told_by_all_and_taken_when_it_is_free(tmp_path: Path) -> None:
     """The sidecar's failure is in the /health of every worker, and the log names the port once."""
     with contextlib.ExitStack() as taken:
-        number = taken.enter_context(ports.listening())
+        number = taken.enter_context(ports.listening(free_port()))
         env = {"PROMETHEUS_PORT": str(number)}
         with hooked(tmp_path, env=env) as server:
             assert until(lambda: len(server.workers()) == 2)
@@ -330,7 +337,8 @@ def test_a_taken_port_is_told_by_all_and_taken_when_it_is_free(tmp_path: Path) -
                     assert until(told), server.log
             assert server.log.count("metrics_port failed") == 1
             taken.close()
-            assert until(lambda: reachable(number), 20), server.log
+            # The pauses between two tries grow, the longer it took to ask everybody.
+            assert until(lambda: reachable(number), 60), server.log
             the_sidecar(server)
 
 
@@ -355,7 +363,7 @@ def test_it_gives_up_its_rights_as_the_workers_do(everybodys_directory: Path) ->
         server.wait_for_workers()
         (sidecar,) = server.sidecars()
         assert set(sidecar.uids()) == set(server.workers()[0].uids()) != {0}
-        assert peek.served(server) == set()
+        assert until(lambda: peek.served(server) == set()), server.log
         for _ in range(10):
             assert server.get("/ok").status == 200
         assert until(lambda: requests(server) == 10), server.log
@@ -377,7 +385,7 @@ def test_with_wrong_settings_the_server_runs_without(tmp_path: Path) -> None:
         assert until(lambda: len(server.workers()) == 2)
         assert server.get("/ok").status == 200
         server.signal(signal.SIGHUP)
-        assert until(lambda: server.log.count("Worker exiting") == 2, 20)
+        assert until(lambda: server.log.count("Worker exiting") == 2)
         assert server.get("/ok").status == 200
         assert server.log.count("gunicorn_hook failed: PROMETHEUS_PORT is 'http'") == 1
         assert server.sidecars() == []
@@ -386,7 +394,7 @@ def test_with_wrong_settings_the_server_runs_without(tmp_path: Path) -> None:
 def test_without_a_ledger_the_workers_have_the_port(tmp_path: Path) -> None:
     """Where no directory can be used, a worker serves the port and shows what itself has counted."""
     with hooked(tmp_path, env={"OTELMON_DIR": "/proc/otelmon"}) as server:
-        assert until(lambda: figure(server, "workers", "total") == 1, 20), server.log
+        assert until(lambda: figure(server, "workers", "total") == 1), server.log
         assert server.get("/ok").status == 200
         said = server.ops("/health").json()["otelmon"]
         assert said["ledger"] == "private: this worker only"

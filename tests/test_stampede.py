@@ -12,37 +12,21 @@ import pytest
 
 from otelmon import QueryCache, redis_client
 from otelmon.metrics import caches
-from tests.counting import Counting, counting
-from tests.redis_server import RedisServer
+from tests.counting import counted_caches  # noqa: F401 - a fixture
+from tests.redis_server import empty_redis, running_redis  # noqa: F401 - fixtures
 from tests.waiting import until
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     import redis
 
+    from tests.counting import Counting
+    from tests.redis_server import RedisServer
+
 
 PROCESSES = 8
-
-
-@pytest.fixture(name="running", scope="module")
-def _running(tmp_path_factory: Any) -> Iterator[RedisServer]:  # noqa: ANN401 - pytest's
-    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-
-
-@pytest.fixture(name="server")
-def _server(running: RedisServer) -> RedisServer:
-    running.reset()
-    return running
-
-
-@pytest.fixture(name="count", autouse=True)
-def _count(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counting]:
-    with counting() as count:
-        monkeypatch.setattr("otelmon.stack.meter_provider", lambda: count.provider)
-        yield count
 
 
 def child(work: Callable[[], bool]) -> int:

@@ -112,7 +112,7 @@ def test_a_thread_does_not_hold_up_the_end() -> None:
         "threads.start(run)\n"
         "assert begun.wait(30)\n"
     )
-    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=60)
 
 
 # -- Errand ----------------------------------------------------------------------------------------

@@ -131,15 +131,24 @@ def test_a_file_system_of_any_size_harms_nobody(
         assert until(lambda: len(server.workers()) == 4)
         serve_many(server, 80)
         workers = {worker.pid for worker in server.workers()}
-        said = by_worker(server, "/api/metrics")
-        assert set(said) == workers
+        shared, alone = list[Any](), list[Any]()
+
+        def all_are_booked() -> bool:
+            # A worker that is stopped behind its last answer books it when it goes on.
+            said = by_worker(server, "/api/metrics")
+            assert set(said) == workers
+            for each in (True, False):
+                kind = shared if each else alone
+                kind[:] = [
+                    one for one in said.values() if one["otelmon"]["instance"]["shared"] is each
+                ]
+            # The shared ones give one answer, which counts once.
+            counted = [one["application"]["request_count"] for one in alone]
+            counted += {one["application"]["request_count"] for one in shared}
+            return bool(sum(counted) == 80)
+
+        assert until(all_are_booked), (shared, alone)
         assert "SIG" not in server.log
-        # The shared ones give one answer, which counts once.
-        shared = [each for each in said.values() if each["otelmon"]["instance"]["shared"]]
-        alone = [each for each in said.values() if not each["otelmon"]["instance"]["shared"]]
-        counted = [each["application"]["request_count"] for each in alone]
-        counted += {each["application"]["request_count"] for each in shared}
-        assert sum(counted) == 80
         assert (bool(shared), bool(alone)) == (some_share, some_do_not)
         if alone:
             assert until(lambda: ledgers(server) <= {PRIVATE, INCOMPLETE}), ledgers(server)
@@ -188,7 +197,7 @@ def test_a_worker_finds_its_way_back_once_there_is_space(tmp_path: Path) -> None
             # One of them may have served all; and what it has counted follows a moment later.
             return ledgers(server) == {"shared"} and counted(server) == 20
 
-        assert until(joined, 30), server.log
+        assert until(joined, 60), server.log
         server.wait_for_workers()
 
 
@@ -228,7 +237,7 @@ def test_a_ledger_that_is_taken_away_is_made_anew(
         serve_many(server, 60)
         assert until(lambda: counted(server) == 60)
         remove(server)
-        assert until(lambda: moved(server), 20), server.log
+        assert until(lambda: moved(server), 60), server.log
         assert ledgers(server) == {"shared"}
         serve_many(server, 30)
         assert until(lambda: counted(server) == 90), server.log
@@ -236,7 +245,7 @@ def test_a_ledger_that_is_taken_away_is_made_anew(
         assert found is not None
         assert found["workers"]["lost_requests"] == 0
         # The port is served by one, and no other one goes on trying.
-        assert until(lambda: ports(server) == ["elsewhere", "elsewhere", "serving"], 20)
+        assert until(lambda: ports(server) == ["elsewhere", "elsewhere", "serving"])
         assert until(lambda: statuses(server) == {"healthy"})
 
 
@@ -263,7 +272,7 @@ def test_what_is_in_flight_while_the_ledger_is_taken_away_is_lost(tmp_path: Path
         server.wait_for_workers()
         with Flight(server, server.workers()[0]) as flight:
             removed_file(server)
-            assert until(lambda: lost(server) == 1, 20), server.log
+            assert until(lambda: lost(server) == 1), server.log
         assert flight.landed
         found = peek.figures(server)
         assert found is not None

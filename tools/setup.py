@@ -40,6 +40,7 @@ PROGRAMS = {
     "apxs": "apache2-dev",
     "cc": "gcc",
     "initdb": "postgresql",
+    "mariadbd": "mariadb-server-core",
     "nginx": "nginx-light",
     "prometheus": "prometheus",
     "prometheus-alertmanager": "prometheus-alertmanager",

@@ -23,6 +23,7 @@ from otelmon.alerts.showing import about
 from otelmon.alerts.state import Clock, ended, interrupted, step
 from otelmon.alerts.transitions import transition
 from otelmon.alerts.trends import Trends
+from otelmon.alerts.unseen import Unseen
 from otelmon.board import AlertState
 from otelmon.metrics import figures, past, processes
 from otelmon.metrics.history import SERIES
@@ -93,6 +94,7 @@ class Watch:
         self._couriers = [Courier(place) for place in found]
         self._asked: dict[str, tuple[Rule, threads.Errand[Figure]]] = {}
         self._moment: Moment | None = None
+        self._unseen = Unseen()
 
     def judged(
         self,
@@ -177,14 +179,16 @@ class Watch:
 
     def _step(self, rule: Rule, before: AlertState, moment: Moment, seconds: float) -> Step:
         """Judge one rule; what its own code raises is no data, and said."""
-        measured, error = None, None
+        measured, error, said = None, None, None
         memory = tuple(tuple(each) for each in before.memory)
         try:
             found = self._figure(rule, moment, seconds)
             measured, memory = judged(rule, found, memory, moment.monotonic)
         except Exception as failure:  # noqa: BLE001 - the other rules are worth judging
-            error = failure
+            error, said = failure, type(failure).__name__
             faults.report(f"alert_rule_{rule.id}", failure)
+        if measured is None and error is None:
+            said = self._unseen.told(rule, moment, before.error)
         return step(
             rule,
             before,
@@ -193,7 +197,7 @@ class Watch:
             about=about(rule),
             memory=memory,
             errors=before.errors + (error is not None),
-            error=None if error is None else type(error).__name__,
+            error=said,
         )
 
     def _figure(self, rule: Rule, moment: Moment, seconds: float) -> Figure:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from otelmon.export.series import BY, requests
+from otelmon.export.series import BY, look_ups, requests
 from otelmon.settings import Levels
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from otelmon.settings import Settings
 
@@ -34,8 +34,9 @@ class Alert(NamedTuple):
     """Tells alerts of one name and severity apart"""
 
 
+ERRORS: Final = 3
+"""So many must have failed"""
 _REQUESTS: Final = 20
-_ERRORS: Final = 3
 _TIMED: Final = 10
 _LOOK_UPS: Final = 50
 _POOL: Final = "db_client_connection"
@@ -49,7 +50,7 @@ _USUAL: Final = {
 
 def alerts(settings: Settings, *, job: str) -> list[Alert]:
     """Return all alerts that *settings* leave on, the warning of each before its critical one."""
-    return [*_thresholds(settings), *_of_otelmon(settings, job)]
+    return [*_thresholds(settings, job), *_of_otelmon(settings, job)]
 
 
 class _Figure(NamedTuple):
@@ -63,8 +64,8 @@ class _Figure(NamedTuple):
     for_: str = "5m"
 
 
-def _figures(settings: Settings) -> tuple[_Figure, ...]:
-    return (*_of_machine(), *_of_requests(settings), *_of_capacity())
+def _figures(settings: Settings, job: str) -> tuple[_Figure, ...]:
+    return (*_of_machine(), *_of_requests(settings), *_of_capacity(), _of_growth(job))
 
 
 def _of_machine() -> tuple[_Figure, ...]:
@@ -104,7 +105,7 @@ def _of_machine() -> tuple[_Figure, ...]:
 
 def _of_requests(settings: Settings) -> tuple[_Figure, ...]:
     names = requests(settings)
-    look_ups = f"({_rate('app_cache_hits_total')} + {_rate('app_cache_misses_total')})"
+    cache = look_ups(settings)
     return (
         _Figure(
             "error_rate",
@@ -112,7 +113,7 @@ def _of_requests(settings: Settings) -> tuple[_Figure, ...]:
             f"100 * {_rate(names.errors)} / {_rate(names.all)} > {{}}",
             "Many requests fail.",
             '{{ $value | printf "%.1f" }} % of the requests of the last 5 minutes failed.',
-            f"{_more(names.all)} >= {_REQUESTS}\nand {_more(names.errors)} >= {_ERRORS}",
+            f"{_more(names.all)} >= {_REQUESTS}\nand {_more(names.errors)} >= {ERRORS}",
         ),
         _Figure(
             "response_time",
@@ -125,10 +126,11 @@ def _of_requests(settings: Settings) -> tuple[_Figure, ...]:
         _Figure(
             "cache",
             "OtelmonLowCacheHitRate",
-            f"{_rate('app_cache_hits_total')} / {look_ups} < {{}}",
+            # Of the misses: by some names there are no hits before the first one.
+            f"1 - {_rate(cache.misses)} / {_all(_rate, cache.all)} < {{}}",
             "The cache is missed often.",
             "{{ $value | humanizePercentage }} of the look-ups of the last 5 minutes were hits.",
-            f"({_more('app_cache_hits_total')} + {_more('app_cache_misses_total')}) >= {_LOOK_UPS}",
+            f"{_all(_more, cache.all)} >= {_LOOK_UPS}",
         ),
     )
 
@@ -154,6 +156,27 @@ def _of_capacity() -> tuple[_Figure, ...]:
     )
 
 
+def _of_growth(job: str) -> _Figure:
+    """Return that of the workers' memory, as the process judges it; others have `process_*` too."""
+    of_worker = f'{{job="{job}",worker!=""}}'
+    resident = _ranged(f"process_resident_memory_bytes{of_worker}", "30m")
+    old = _doubled(f"(time() - process_start_time_seconds{of_worker} >= 1800)")
+    return _Figure(
+        "worker_memory_growth",
+        "OtelmonWorkerMemoryGrowth",
+        "count by (job, instance) (\n"
+        f"  deriv({resident}) * 3600 / 1e6 > {{}}\n"
+        f"  and deriv({resident}) * 3600 > 0.02 * min_over_time({resident})\n"
+        f"  and on (job, instance, worker) {old}\n"
+        f") >= 0.5 * count by (job, instance) {old}",
+        "The memory of workers grows.",
+        '{{ $value | printf "%.0f" }} workers, half of the old ones or more, grow by more '
+        "than {} MB an hour.",
+        # After a start of Prometheus the half hour is made of few samples.
+        for_="15m",
+    )
+
+
 def _rate(counter: str) -> str:
     return f"{BY} (rate({_ranged(counter)}))"
 
@@ -162,14 +185,22 @@ def _more(counter: str) -> str:
     return f"{BY} (increase({_ranged(counter)}))"
 
 
-def _ranged(counter: str) -> str:
-    # Braces are doubled: a threshold is formatted in.
-    return f"{counter}[5m]".replace("{", "{{").replace("}", "}}")
+def _all(of: Callable[[str], str], counters: Iterable[str]) -> str:
+    return f"({' + '.join(map(of, counters))})"
 
 
-def _thresholds(settings: Settings) -> Iterator[Alert]:
+def _ranged(series: str, window: str = "5m") -> str:
+    return _doubled(f"{series}[{window}]")
+
+
+def _doubled(text: str) -> str:
+    # A threshold is formatted in.
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def _thresholds(settings: Settings, job: str) -> Iterator[Alert]:
     levels = settings.alert_levels()
-    for figure in _figures(settings):
+    for figure in _figures(settings, job):
         found = levels.get(figure.id, _USUAL.get(figure.id, Levels(None, None)))
         for severity, threshold in found._asdict().items():
             if threshold is not None:
@@ -177,7 +208,8 @@ def _thresholds(settings: Settings) -> Iterator[Alert]:
                 floor = f"\nand {figure.floor.format()}" if figure.floor else ""
                 yield Alert(
                     *(figure.id, figure.name, severity, expr + floor),
-                    *(figure.summary, figure.description, figure.for_),
+                    *(figure.summary, figure.description.replace("{}", f"{threshold:g}")),
+                    figure.for_,
                 )
 
 

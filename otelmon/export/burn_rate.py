@@ -2,13 +2,16 @@
 
 Windows, factors and severities are those of the SRE workbook, chapter 5:
 https://sre.google/workbook/alerting-on-slos/
+
+Where there is little traffic one error is a large share; so many must have failed as for the error
+rate. There is no floor of requests: a quiet service of which all requests fail is to be told of.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from otelmon.export.alerts import Alert
+from otelmon.export.alerts import ERRORS, Alert
 from otelmon.export.series import requests
 
 
@@ -34,10 +37,7 @@ _BURNS: Final = (
 
 
 def burn_rates(settings: Settings) -> list[Alert]:
-    """Return the alerts of OTELMON_SLO_AVAILABILITY, over all instances; none if it is not set.
-
-    Left out is what could never fire: 14.4 times the budget of 90 % is more than all requests.
-    """
+    """Return the alerts of OTELMON_SLO_AVAILABILITY, over all instances; none if it is not set."""
     if settings.slo_availability is None:
         return []
     budget = 1 - settings.slo_availability / 100
@@ -47,21 +47,23 @@ def burn_rates(settings: Settings) -> list[Alert]:
             "OtelmonErrorBudgetBurn",
             burn.severity,
             f"{_share(settings, burn.long)} > {burn.factor * budget:.6g}\n"
-            f"and {_share(settings, burn.short)} > {burn.factor * budget:.6g}",
+            f"and {_share(settings, burn.short)} > {burn.factor * budget:.6g}\n"
+            f"and {_failed('increase', settings, burn.long)} >= {ERRORS}",
             "The budget of errors is used up too fast.",
-            f"{burn.budget} of the 30-day budget of {settings.slo_availability:g} % went in the last "
-            f"{burn.long}: {{{{ $value | humanizePercentage }}}} of the requests failed.",
+            f"{{{{ $value | humanizePercentage }}}} of the requests of the last {burn.long} failed, "
+            f"more than {burn.factor:g} times what {settings.slo_availability:g} % allow: with even "
+            f"traffic at least {burn.budget} of the 30-day budget.",
             burn.for_,
             burn.long,
         )
         for burn in _BURNS
-        if burn.factor * budget < 1
     ]
 
 
 def _share(settings: Settings, window: str) -> str:
-    names = requests(settings)
-    failed, served = (
-        f"sum by (job) (rate({each}[{window}]))" for each in (names.errors, names.all)
-    )
-    return f"{failed} / {served}"
+    served = f"sum by (job) (rate({requests(settings).all}[{window}]))"
+    return f"{_failed('rate', settings, window)} / {served}"
+
+
+def _failed(function: str, settings: Settings, window: str) -> str:
+    return f"sum by (job) ({function}({requests(settings).errors}[{window}]))"

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 _ABOUT: Final = (
     "Alerts of otelmon for Prometheus 2.42 and newer, from its settings:",
     "otelmon export prometheus-rules > otelmon.rules.yml",
+    "",
+    "They are of the environment's settings. What the application gives in its code is not here: other",
+    "Settings, and rules of its own (otelmon.add_rule), which only the process judges.",
 )
 _HELD: Final = "5m"
-_PAGES: Final = "docs/runbooks"
 
 
 def prometheus_rules(settings: Settings, *, job: str) -> str:
@@ -48,11 +50,10 @@ def _rule(alert: Alert, settings: Settings) -> dict[str, Any]:
         "annotations": {
             "summary": alert.summary,
             "description": alert.description,
-            "runbook_url": _runbook(alert.id, settings),
+            **_runbook(alert.id, settings.alert_runbook_url),
         },
     }
 
 
-def _runbook(id_: str, settings: Settings) -> str:
-    base = settings.alert_runbook_url
-    return f"{_PAGES}/{id_}.md" if base is None else f"{base.rstrip('/')}/{id_}"
+def _runbook(id_: str, base: str | None) -> dict[str, str]:
+    return {} if base is None else {"runbook_url": f"{base.rstrip('/')}/{id_}"}

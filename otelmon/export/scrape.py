@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Any, Final
 
 from otelmon.errors import ConfigError
@@ -18,6 +19,9 @@ _ABOUT: Final = (
     "otelmon export scrape",
 )
 _OFF: Final = "ENABLE_PROMETHEUS is not true: until it is, nothing is served there."
+_ANY: Final = (
+    "PROMETHEUS_HOST is {}, any address: the target is this machine's name. --target gives another."
+)
 
 
 def scrape(
@@ -30,22 +34,28 @@ def scrape(
     Raises:
         ConfigError: the metrics port may be any.
     """
+    about = [*_ABOUT]
     if target is None:
         if settings.prometheus_port == 0:
             raise ConfigError("PROMETHEUS_PORT is 0, any free one: name the port by --target.")
-        host = settings.prometheus_host
+        host = socket.gethostname() if _is_any(settings) else settings.prometheus_host
         target = f"[{host}]" if ":" in host else host
         target += f":{settings.prometheus_port}"
+        if _is_any(settings):
+            about += ["", _ANY.format(settings.prometheus_host)]
     job_config: dict[str, Any] = {
         "job_name": job,
         "scrape_interval": f"{settings.monitoring_interval:g}s",
         "metrics_path": "/metrics",
         "static_configs": [{"targets": [target]}],
     }
-    about = [*_ABOUT]
     if not settings.enable_prometheus:
         about += ["", _OFF]
     if settings.token is not None:
         job_config["authorization"] = {"type": "Bearer", "credentials_file": token_file}
         about += ["", f"{token_file} must hold the value of OTELMON_TOKEN."]
     return blocks.text({"scrape_configs": [job_config]}, about=about)
+
+
+def _is_any(settings: Settings) -> bool:
+    return settings.prometheus_host in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound

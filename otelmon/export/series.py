@@ -1,4 +1,4 @@
-"""What requests are called in Prometheus, by the names that the settings choose."""
+"""What requests and look-ups in caches are called in Prometheus, by the names of the settings."""
 
 from __future__ import annotations
 
@@ -34,3 +34,25 @@ _SEMCONV: Final = Requests(
 def requests(settings: Settings) -> Requests:
     """Return them; of both vocabularies the shorter one."""
     return _SEMCONV if settings.prometheus_names == "semconv" else _SEED
+
+
+class LookUps(NamedTuple):
+    """Selectors of counters, without their range."""
+
+    all: tuple[str, ...]
+    """Those that come to all look-ups together"""
+    misses: str
+
+
+_SEED_LOOK_UPS: Final = LookUps(
+    ("app_cache_hits_total", "app_cache_misses_total"), "app_cache_misses_total"
+)
+_SEMCONV_LOOK_UPS: Final = LookUps(
+    ("otelmon_cache_operations_total",),
+    'otelmon_cache_operations_total{otelmon_cache_result="miss"}',
+)
+
+
+def look_ups(settings: Settings) -> LookUps:
+    """Return them; of both vocabularies the one that begins at 0."""
+    return _SEMCONV_LOOK_UPS if settings.prometheus_names == "semconv" else _SEED_LOOK_UPS

@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import posixpath
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from otelmon.errors import ConfigError
+from otelmon.hardening.arguments import is_encodable, problems_of
+from otelmon.hardening.arguments import refuse as refuse_arguments
 from otelmon.hardening.counted_input import CountedInput
 from otelmon.hardening.held_answer import HeldAnswer
 from otelmon.hardening.policies import plain
@@ -15,10 +17,11 @@ from otelmon.hardening.problem import problem, refuse
 from otelmon.hardening.refusals import DECLARED, MALFORMED, refused
 from otelmon.settings import Settings
 from otelmon.settings.rules import OFF
+from otelmon.settings.text import shown
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -55,11 +58,10 @@ class BodyLimit:
         settings: Settings | None = None,
     ) -> None:
         """Wrap *app*."""
+        prefixes = {} if prefixes is None else prefixes
+        refuse_arguments([*problems_of(app, settings), *_problems(max_bytes, prefixes)])
         if max_bytes is None:
             max_bytes = (settings or Settings.from_env()).bodies().max_content_length
-        prefixes = prefixes or {}
-        if problems := [*_problems(max_bytes, prefixes)]:
-            raise ConfigError(*problems)
         self.app = app
         self._default = _number(max_bytes)
         # As servers hand over a path: its bytes, read as latin-1.
@@ -147,15 +149,34 @@ def _number(limit: int | Off) -> int | None:
     return None if isinstance(limit, str) else limit
 
 
-def _problems(max_bytes: object, prefixes: Mapping[str, object]) -> Iterator[str]:
-    names = {f"The limit of {prefix!r}": limit for prefix, limit in prefixes.items()}
-    for name, limit in {"max_bytes": max_bytes, **names}.items():
-        is_whole = isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0
-        if not (is_whole or limit == OFF):
-            yield f"{name} is {limit!r}: give a whole number of bytes from 0 up, or {OFF!r}."
+def _problems(max_bytes: object, prefixes: object) -> Iterator[str]:
+    if max_bytes is not None and not _is_limit(max_bytes):
+        yield _wrong("max_bytes", max_bytes)
+    if not isinstance(prefixes, Mapping):
+        yield f"prefixes is {shown(prefixes)}: give a mapping, as in {{'/upload': 1048576}}."
+        return
+    for prefix, limit in prefixes.items():
+        if not _is_limit(limit):
+            yield _wrong(f"The limit of {shown(prefix)}", limit)
     for prefix in prefixes:
-        if not prefix.startswith("/") or posixpath.normpath(prefix) != prefix.rstrip("/"):
-            yield f"The prefix {prefix!r} begins no path: give one like '/upload'."
+        if not _begins_a_path(prefix):
+            yield f"The prefix {shown(prefix)} begins no path: give one like '/upload'."
+
+
+def _is_limit(value: object) -> bool:
+    if isinstance(value, str):
+        return value == OFF
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _wrong(name: str, limit: object) -> str:
+    return f"{name} is {shown(limit)}: give a whole number of bytes from 0 up, or {OFF!r}."
+
+
+def _begins_a_path(prefix: object) -> bool:
+    if not isinstance(prefix, str) or not is_encodable(prefix):
+        return False
+    return prefix.startswith("/") and posixpath.normpath(prefix) == prefix.rstrip("/")
 
 
 @functools.cache

@@ -15,6 +15,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otelmon.errors import ConfigError
+from otelmon.settings.text import shown
 
 
 if TYPE_CHECKING:
@@ -147,11 +148,14 @@ def _key(address: Address) -> str:
     return str(ipaddress.ip_network((int(address), _IPV6_PREFIX), strict=False))
 
 
-def _network(text: str) -> Network:
-    try:
-        return ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        raise ConfigError(
-            f"allow has {text!r}, which is no network: give an address such as 127.0.0.1, or a "
-            "network such as 10.0.0.0/8."
-        ) from None
+def _network(given: object) -> Network:
+    # What is no text may be one too: a number is an address to the library.
+    if isinstance(given, str | Network | Address):
+        try:
+            return ipaddress.ip_network(str(given), strict=False)
+        except ValueError:
+            pass
+    raise ConfigError(
+        f"allow has {shown(given)}, which is no network: give an address such as 127.0.0.1, or a "
+        "network such as 10.0.0.0/8."
+    )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from otelmon import announcement
 from otelmon.errors import ConfigError
+from otelmon.hardening.arguments import problems_of, refuse
 from otelmon.hardening.body_limit import BodyLimit
 from otelmon.hardening.rate_limit import RateLimit
 from otelmon.hardening.sessions.middleware import Sessions
@@ -54,6 +55,7 @@ def harden(  # noqa: PLR0913 - each is optional and named
     Raises:
         ConfigError: settings or arguments cannot be used, or a library is missing; with all of it.
     """
+    refuse(problems_of(app, settings, secure=secure))
     settings = settings or Settings.from_env()
 
     def sessions(inner: WSGIApplication) -> WSGIApplication:

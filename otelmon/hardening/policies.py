@@ -7,10 +7,12 @@ import posixpath
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from otelmon.errors import ConfigError
+from otelmon.hardening.arguments import is_encodable, listed
 from otelmon.settings.rules import Rate
+from otelmon.settings.text import shown
 
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ MOST_SECONDS: Final = 366 * 86_400
 MOST_QUOTAS: Final = 8
 """Of all policies together: each is a look-up in each request that it is about"""
 # A string of a structured field (RFC 9651) that needs no escapes, and an attribute of a figure.
+_METHOD: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
 _NAME: Final = re.compile(r"[A-Za-z0-9_.:/-]{1,64}")
 
 Path = str | re.Pattern[str]
@@ -63,12 +66,14 @@ class Paths:
         """Take them; raises ConfigError for a prefix that does not begin with a slash."""
         paths = tuple(paths)
         for path in paths:
-            if not isinstance(path.pattern if isinstance(path, re.Pattern) else path, str):
-                raise ConfigError(f"The path {path!r} is no text: give one, or a compiled pattern.")
+            if not _is_text(path.pattern if isinstance(path, re.Pattern) else path):
+                raise ConfigError(
+                    f"The path {shown(path)} is no text: give one, or a compiled pattern."
+                )
         prefixes = [path for path in paths if isinstance(path, str)]
         for prefix in prefixes:
             if not prefix.startswith("/"):
-                raise ConfigError(f"The path {prefix!r} is no path: begin it with a slash.")
+                raise ConfigError(f"The path {shown(prefix)} is no path: begin it with a slash.")
         # As servers hand over a path: its bytes, read as latin-1.
         self._prefixes = tuple(prefix.rstrip("/").encode().decode("latin-1") for prefix in prefixes)
         self._patterns = tuple(path.fullmatch for path in paths if isinstance(path, re.Pattern))
@@ -96,26 +101,26 @@ class Ruling:
 
     def __init__(self, policy: Policy) -> None:
         """Judge it; raises ConfigError."""
-        if _NAME.fullmatch(policy.name) is None:
+        name: object = policy.name
+        if not isinstance(name, str) or _NAME.fullmatch(name) is None:
             raise ConfigError(
-                f"A policy is named {policy.name!r}: give up to 64 letters, digits and _ . : / -."
+                f"A policy is named {shown(name)}: give up to 64 letters, digits and _ . : / -."
             )
-        texts: tuple[object, ...] = (policy.paths, policy.methods)
-        for given in texts:
-            # A text is a sequence of texts too, and its letters fit nothing.
-            if isinstance(given, str):
+        paths = _several(policy, policy.paths, "('/login',)")
+        methods = _several(policy, policy.methods, "('POST',)")
+        for method in methods:
+            if not isinstance(method, str) or _METHOD.fullmatch(method) is None:
                 raise ConfigError(
-                    f"The policy {policy.name!r} has {given!r}, which is one text: give a tuple, "
-                    f"as in ({given!r},)."
+                    f"The policy {name!r} has the method {shown(method)}: give a name like 'POST'."
                 )
         rates = _rates(policy)
         self.quotas = tuple(
             _quota(policy.name if len(rates) == 1 else f"{policy.name}-{rate.seconds}s", rate)
             for rate in rates
         )
-        self._paths = Paths(policy.paths) if policy.paths else None
-        methods = {method.upper() for method in policy.methods}
-        self._methods = methods | {"HEAD"} if "GET" in methods else methods
+        self._paths = Paths(paths) if paths else None
+        names = {method.upper() for method in methods}
+        self._methods = names | {"HEAD"} if "GET" in names else names
 
     @property
     def is_about_all(self) -> bool:
@@ -135,6 +140,11 @@ def ruled(policies: Sequence[Policy]) -> tuple[Ruling, ...]:
     Raises:
         ConfigError: one cannot be used, two have one name, or there are too many.
     """
+    for policy in policies:
+        if not isinstance(policy, Policy):
+            raise ConfigError(
+                f"policies has {shown(policy)}, which is none: give Policy('login', '5/minute')."
+            )
     rulings = tuple(map(Ruling, policies))
     names = Counter(quota.name for ruling in rulings for quota in ruling.quotas)
     twice = [name for name, times in names.items() if times > 1]
@@ -152,17 +162,37 @@ def quotas_of_all(rulings: Sequence[Ruling]) -> tuple[Quota, ...] | None:
     return tuple(quota for ruling in rulings for quota in ruling.quotas)
 
 
+def _several(policy: Policy, given: object, example: str) -> tuple[Any, ...]:
+    # A text is a sequence of texts too, and its letters fit nothing.
+    if isinstance(given, str):
+        raise ConfigError(
+            f"The policy {policy.name!r} has {shown(given)}, which is one text: give a tuple, "
+            f"as in ({shown(given)},)."
+        )
+    return listed(f"A list of the policy {policy.name!r}", given, example=example)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and is_encodable(value)
+
+
 def _quota(name: str, rate: Rate) -> Quota:
     return Quota(name, *rate, f'"{name}";q={rate.requests};w={rate.seconds}', f'"{name}"')
 
 
 def _rates(policy: Policy) -> list[Rate]:
-    given = policy.rate
+    given: object = policy.rate
+    if not isinstance(given, str | Rate):
+        raise _refused(policy)
     rates = [given] if isinstance(given, Rate) else _parsed(policy, given)
     for rate in rates:
-        if not (1 <= rate.requests <= MOST_REQUESTS and 1 <= rate.seconds <= MOST_SECONDS):
+        if not (_is_whole(rate.requests, MOST_REQUESTS) and _is_whole(rate.seconds, MOST_SECONDS)):
             raise _refused(policy)
     return rates
+
+
+def _is_whole(value: object, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
 
 
 def _parsed(policy: Policy, text: str) -> list[Rate]:
@@ -181,6 +211,6 @@ def _parsed(policy: Policy, text: str) -> list[Rate]:
 
 def _refused(policy: Policy) -> ConfigError:
     return ConfigError(
-        f"The rate of the policy {policy.name!r} is {policy.rate!r}: give counts from 1 up in a "
+        f"The rate of the policy {policy.name!r} is {shown(policy.rate)}: give counts from 1 up in a "
         "second to a year, like 100/minute, 10 per 2 hours or 100/minute;1000/hour."
     )

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from otelmon import faults
 from otelmon.errors import ConfigError
-from otelmon.hardening import limit_measures
+from otelmon.hardening import arguments, limit_measures
+from otelmon.hardening.arguments import listed
 from otelmon.hardening.clients import Clients, Unlimited, named
 from otelmon.hardening.fields import beside, fields, seconds
 from otelmon.hardening.limit_measures import measures
@@ -19,8 +20,10 @@ from otelmon.hardening.policies import Paths, Policy, plain, quotas_of_all, rule
 from otelmon.hardening.problem import problem, refuse
 from otelmon.middleware.routes.places import inside
 from otelmon.recommendations.unknown_clients import UNKNOWN
-from otelmon.settings import Settings
+from otelmon.settings import UNNAMED, Settings
 from otelmon.settings.rules import OFF
+from otelmon.settings.text import shown
+from otelmon.settings.variables import warn_once
 from otelmon.stack import Monitor
 
 
@@ -60,8 +63,8 @@ class RateLimit:
     endpoints of `monitor`. Where nobody can tell the client, as on a unix socket, its requests
     pass; that is logged once and counted.
 
-    Counts lie in shared memory, or in Redis if REDIS_URL is set. If they cannot be had within
-    0.25 s, a request passes and is counted as unchecked.
+    Counts lie in shared memory, or in Redis if REDIS_URL is set, under OTEL_SERVICE_NAME. If they
+    cannot be had within 0.25 s, a request passes and is counted as unchecked.
 
     *legacy_headers* adds X-RateLimit-Limit, -Remaining and -Reset (seconds).
 
@@ -85,22 +88,29 @@ class RateLimit:
         settings: Settings | None = None,
     ) -> None:
         """Wrap *app*."""
+        arguments.refuse(arguments.problems_of(app, settings, legacy_headers=legacy_headers))
         self.app = app
         self._settings = settings = settings or Settings.from_env()
         limits = settings.limits()
         rate = limits.rate_limit if limit is None else limit
-        default = () if rate == OFF else (Policy("default", rate),)
-        self._rulings = () if settings.disabled else ruled([*default, *policies])
+        is_off = isinstance(rate, str) and rate == OFF
+        default = () if is_off else (Policy("default", rate),)
+        more = listed("policies", policies, example="[Policy('login', '5/minute')]")
+        self._rulings = () if settings.disabled else ruled([*default, *more])
         self._of_all = quotas_of_all(self._rulings)
-        self._clients = Clients(limits.trusted_proxies, allow)
+        self._clients = Clients(
+            limits.trusted_proxies, listed("allow", allow, example="['10.0.0.0/8']")
+        )
         if key is not None and not callable(key):
-            raise ConfigError(f"key is {key!r}: give what is called with the environ, or None.")
+            raise ConfigError(
+                f"key is {shown(key)}: give what is called with the environ, or None."
+            )
         self._key = key
-        exempt = tuple(exempt)
+        exempt = listed("exempt", exempt, example="['/static']")
         self._exempt = Paths(exempt) if exempt else None
         self._legacy = legacy_headers
         url = settings.redis().url if self._rulings else None
-        self._redis = None if url is None else LimitRedis(url, settings.service_name)
+        self._redis = None if url is None else _in_redis(url, settings.service_name)
         self._warn_of_unknown = functools.cache(self._warned_of_unknown)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -148,8 +158,7 @@ class RateLimit:
         if client is None:
             return (), ()
         answer = self._hit(quotas, client)
-        # In Redis those behind one that has refused were not asked.
-        stands = tuple(zip(quotas, answer.standings, strict=False))
+        stands = tuple(zip(quotas, answer.standings, strict=True))
         refused = [stand for stand in stands if not stand[1].admitted]
         self._book(refused, answer.evicted)
         return stands, refused
@@ -230,6 +239,17 @@ class RateLimit:
             figures.failed(error)
         except Exception as fault:  # noqa: BLE001 - as in `_book`
             faults.report("rate_limit_measures", fault)
+
+
+def _in_redis(url: str, service: str) -> LimitRedis:
+    counts = LimitRedis(url, service)
+    if service == UNNAMED:
+        warn_once(
+            f"The rate limits in Redis count for {UNNAMED}, as do those of all other applications "
+            "there that have no name: a client's requests to one count for the others. Set "
+            "OTEL_SERVICE_NAME to what this one is called on all its machines."
+        )
+    return counts
 
 
 def _refusal(refused: Sequence[Stand], ours: Iterable[tuple[str, str]]) -> Response:

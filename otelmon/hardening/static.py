@@ -12,8 +12,10 @@ from urllib.parse import quote
 
 from otelmon.errors import ConfigError
 from otelmon.hardening import manifest
+from otelmon.hardening.arguments import is_encodable, problems_of, refuse
 from otelmon.middleware.routes import set_route
 from otelmon.settings import Settings
+from otelmon.settings.text import shown
 
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ _PHRASES: Final = {
     416: "416 Range Not Satisfiable",
 }
 _BLOCK: Final = 65536
+_SHOWN: Final = 80
 
 
 class Static:
@@ -61,15 +64,16 @@ class Static:
         settings: Settings | None = None,
     ) -> None:
         """Wrap *app*, and look at all files."""
+        refuse(problems_of(app, settings))
         own = (settings or Settings.from_env()).static()
         self.app = app
         self.prefix = own.prefix if prefix is None else prefix
+        max_age = own.max_age if max_age is None else max_age
+        directory = _directory(root, own.root)
+        refuse(_problems(self.prefix, max_age, hashed))
         # As a server hands paths on.
         self._start = self.prefix.encode().decode("latin-1")
-        self._names = Names(_directory(root, own.root), self.prefix)
-        max_age = own.max_age if max_age is None else max_age
-        if problems := [*_problems(self.prefix, max_age, hashed)]:
-            raise ConfigError(*problems)
+        self._names = Names(directory, self.prefix)
         self._files = _files(self._names.root, self.prefix, max_age, hashed)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -143,28 +147,42 @@ def _default() -> Names:
     return Names(settings.root, settings.prefix)
 
 
-def _directory(root: str | os.PathLike[str] | None, setting: str | None) -> str:
-    chosen = setting if root is None else os.fspath(root)
+def _directory(root: object, setting: str | None) -> str:
+    chosen = setting if root is None else root
     if chosen is None:
         raise ConfigError("Static has no directory: set STATIC_ROOT, or give root.")
-    if not Path(chosen).is_dir():
+    chosen = os.fspath(chosen) if isinstance(chosen, os.PathLike) else chosen
+    # An empty one would be the working directory, with all that is in it.
+    if not isinstance(chosen, str) or not chosen or not is_encodable(chosen):
+        raise ConfigError(f"root is {shown(chosen)}: give the path of a directory.")
+    # Unlike Path's it does not raise for what cannot be looked at.
+    if not os.path.isdir(chosen):  # noqa: PTH112 - see above
         name = "STATIC_ROOT" if root is None else "root"
         raise ConfigError(
-            f"{name} is {chosen!r}, which is no directory: name one, or make it with "
-            f"`otelmon collect SOURCE --root {chosen}`."
+            f"{name} is {shown(chosen)}, which is no directory: name one, or make it with "
+            f"`otelmon collect SOURCE --root {chosen[:_SHOWN]}`."
         )
     return str(Path(chosen).absolute())
 
 
-def _problems(prefix: str, max_age: object, hashed: str | None) -> Iterable[str]:
-    if not re.fullmatch(r"/(\S*/)?", prefix):
-        yield f"prefix is {prefix!r}: give a path like '/static/'."
+def _problems(prefix: object, max_age: object, hashed: object) -> Iterable[str]:
+    is_text = isinstance(prefix, str) and is_encodable(prefix)
+    if not is_text or not re.fullmatch(r"/(\S*/)?", str(prefix)):
+        yield f"prefix is {shown(prefix)}: give a path like '/static/'."
     if not isinstance(max_age, int) or isinstance(max_age, bool) or max_age < 0:
-        yield f"max_age is {max_age!r}: give a whole number of seconds from 0 up."
+        yield f"max_age is {shown(max_age)}: give a whole number of seconds from 0 up."
+    if hashed is not None:
+        yield from _no_pattern(hashed)
+
+
+def _no_pattern(hashed: object) -> Iterable[str]:
+    if not isinstance(hashed, str):
+        yield f"hashed is {shown(hashed)}: give a regular expression as text."
+        return
     try:
-        re.compile(hashed or "")
-    except re.error as error:
-        yield f"hashed is {hashed!r}, which is no regular expression: {error}."
+        re.compile(hashed)
+    except (re.error, OverflowError, RecursionError) as error:
+        yield f"hashed is {shown(hashed)}, which is no regular expression: {error}."
 
 
 def _files(root: str, prefix: str, max_age: int, hashed: str | None) -> StaticFiles:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from otelmon.metrics import databases
+
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -87,6 +89,7 @@ SERIES: Final[Mapping[str, Callable[[Now], Number]]] = {
     "redis_connections": lambda now: now.redis_connections,
     "disk_bytes_read": _host("disk_bytes_read"),
     "disk_bytes_written": _host("disk_bytes_written"),
+    "database_connections": lambda now: databases.in_use(now.reading),
 }
 """What is kept; new ones come at the end, because a point's values have no names"""
 

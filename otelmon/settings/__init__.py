@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from otelmon.settings.owned import OWNED, Bodies, Database, Limits, Redis, Sessions, Static
+from otelmon.settings.resource import UNNAMED
 from otelmon.settings.rules import OFF, Off, Rate
 from otelmon.settings.settings import ENDPOINTS, Settings
 from otelmon.settings.text import value_in
@@ -15,6 +16,7 @@ __all__ = [
     "ENDPOINTS",
     "OFF",
     "OWNED",
+    "UNNAMED",
     "Bodies",
     "Database",
     "Levels",

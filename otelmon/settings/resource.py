@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+UNNAMED: Final = "unknown_service"
+"""What OpenTelemetry calls a service that nobody has named"""
 _VARIABLE = "OTEL_RESOURCE_ATTRIBUTES"
 _USED: Final = ("service.name", "service.version")
 

@@ -18,7 +18,7 @@ from otelmon.settings.owned import (
     Static,
     use,
 )
-from otelmon.settings.resource import service_attributes
+from otelmon.settings.resource import UNNAMED, service_attributes
 from otelmon.settings.rules import (
     DIRECTORY,
     FRACTION,
@@ -72,8 +72,8 @@ _LIMIT = whole("series", 1, 100_000)
 _PATHS = each(matching(r"(?s)/.*", "a path"), "paths that begin with /, separated by commas")
 # The exporter judges it: over gRPC it takes an address without a scheme, against the standard.
 _COLLECTOR = replace(TEXT, show=shown_scheme)
-# Only the pair of 1 h and 5 min is judged in the process, at a burn rate of 14.4: with a lower
-# objective that alert could never fire.
+# The fastest burn that Prometheus is to tell of is 14.4 times what the objective allows: with a lower
+# one that would be more errors than requests.
 _OBJECTIVE = Rule(
     "a percentage above 93.06 and below 100",
     float,
@@ -221,7 +221,7 @@ class Settings(Thresholds):
         "OTEL_SDK_DISABLED", False, STANDARD_SWITCH, "OpenTelemetry's own switch."
     )
     service_name: str = variable(
-        "OTEL_SERVICE_NAME service.name", "unknown_service", TEXT, "Name of the service."
+        "OTEL_SERVICE_NAME service.name", UNNAMED, TEXT, "Name of the service."
     )
     service_version: str = variable("service.version", "1.0.0", TEXT, "Version of the app.")
     metrics_exporters: tuple[str, ...] = variable(

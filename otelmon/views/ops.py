@@ -67,6 +67,7 @@ class OpsApp:
         if settings.enable_prometheus:
             views[PROMETHEUS] = _prometheus(source)
         at = {path: path for path in views} if fallback is None else _moved(settings, views)
+        self._views = views
         self._fallback = fallback or _not_found
         self.paths = {
             place: Endpoint(views[path], token=None if path in _OPEN else settings.token)
@@ -77,6 +78,11 @@ class OpsApp:
         """Answer, or let the fallback answer."""
         endpoint = self.paths.get(environ.get("PATH_INFO", ""), self._fallback)
         return endpoint(environ, start_response)
+
+    def warm(self) -> None:
+        """Answer a scrape to nobody: a process's first one imports what it takes to write it."""
+        if PROMETHEUS in self._views:
+            self._views[PROMETHEUS]({})
 
 
 def _prometheus(source: Source) -> View:

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import otelmon.stack
 from otelmon import set_route
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from _typeshed import OptExcInfo
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+
+HELD: Final = ".held"
 
 
 class PlannedError(Exception):
@@ -87,8 +90,12 @@ def _slow(
 def _hold(
     environ: WSGIEnvironment, start_response: StartResponse, argument: str
 ) -> Iterable[bytes]:
-    """Wait until the file with the argument's name exists, a minute at the most."""
+    """Wait until the file with the argument's name exists, a minute at the most.
+
+    A file beside it says that the application has the request.
+    """
     set_route(environ, "/hold/<file>")
+    Path(f"/{argument}{HELD}").touch()
     until = time.monotonic() + 60
     while not Path(f"/{argument}").exists() and time.monotonic() < until:
         _wait(0.02)
@@ -162,6 +169,20 @@ def _spin(
     return [b"spun"]
 
 
+def _compute(
+    environ: WSGIEnvironment, start_response: StartResponse, argument: str
+) -> Iterable[bytes]:
+    """Compute until the file with the argument's name exists, and look for it only now and then."""
+    set_route(environ, "/compute/<file>")
+    deadline = time.monotonic() + 60
+    while not Path(f"/{argument}").exists() and time.monotonic() < deadline:
+        until = time.perf_counter() + 0.2
+        while time.perf_counter() < until:
+            pass
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"computed"]
+
+
 def _die(environ: WSGIEnvironment, _: StartResponse, __: str) -> Iterable[bytes]:
     set_route(environ, "/die")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -180,5 +201,6 @@ _ANSWERS: dict[str, Callable[[WSGIEnvironment, StartResponse, str], Iterable[byt
     "file": _file,
     "body": _body,
     "spin": _spin,
+    "compute": _compute,
     "die": _die,
 }

@@ -68,7 +68,7 @@ def _pools() -> None:
     if _pooled or "CONTAINER" in _ENVIRON:
         return
     _pooled = True
-    for name, most, used in (("orders", 1 if not HEALTHY else 4, 1), ("stock", 20, 0)):
+    for name, most, used in (("orders", 1 if not HEALTHY else 4, 1), ("postgresql/stock", 20, 0)):
         pool = {"db.client.connection.pool.name": name}
         _most.add(most, pool)
         _used.add(used, {**pool, "db.client.connection.state": "used"})

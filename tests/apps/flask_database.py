@@ -12,6 +12,7 @@ from sqlalchemy import ForeignKey, func, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from otelmon import monitor
+from otelmon.recommendations import evidence
 
 
 if TYPE_CHECKING:
@@ -80,7 +81,11 @@ def place() -> str:
 
 def hold() -> str:
     """Hold a connection until the test lets go of a lock."""
-    db.session.execute(select(func.pg_advisory_xact_lock_shared(1)))
+    if db.engine.name == "postgresql":
+        db.session.execute(select(func.pg_advisory_xact_lock_shared(1)))
+    else:
+        db.session.execute(select(func.get_lock("hold", 120)))
+        db.session.execute(select(func.release_lock("hold")))
     return "held"
 
 
@@ -101,3 +106,9 @@ def fill(times: int) -> None:
 def observed() -> WSGIApplication:
     """Return the application as a server gets it."""
     return monitor(create_app())
+
+
+def hurried() -> WSGIApplication:
+    """Return it with advice each moment, which else takes half a minute."""
+    evidence.PATIENCE_SECONDS = 1.0
+    return observed()

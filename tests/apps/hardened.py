@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from otelmon import harden, monitor
 from tests.apps.answers import application
+from tests.apps.patient_limits import wait_for_counts
+
+
+wait_for_counts()
 
 
 monitored_outside = monitor(harden(application))

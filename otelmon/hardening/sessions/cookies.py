@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Final
 
 from otelmon.errors import ConfigError
+from otelmon.settings.text import shown
 
 
 Headers = list[tuple[str, str]]
@@ -26,9 +27,12 @@ class Cookie:
         Raises:
             ConfigError: no browser would take such a cookie.
         """
-        self.name = name or ("__Host-session" if secure else "session")
-        if not _NAME.fullmatch(self.name):
-            raise ConfigError(f"cookie is {self.name!r}: give a name of letters, digits, _ and -.")
+        given: object = name
+        if given is None:
+            given = "__Host-session" if secure else "session"
+        if not isinstance(given, str) or not _NAME.fullmatch(given):
+            raise ConfigError(f"cookie is {shown(given)}: give a name of letters, digits, _ and -.")
+        self.name = given
         if not secure and self.name.lower().startswith(_SECURE_NAMES):
             raise ConfigError(
                 f"cookie is {self.name!r}, which browsers take over TLS only, and secure is False: "

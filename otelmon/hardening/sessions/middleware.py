@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 from typing import TYPE_CHECKING, Any, Final
 
 from otelmon.caches.clients import redis_client
 from otelmon.errors import ConfigError
+from otelmon.hardening.arguments import is_encodable, is_number, problems_of, refuse
 from otelmon.hardening.sessions.answer import Answer, Body
 from otelmon.hardening.sessions.cookie_store import CookieStore
 from otelmon.hardening.sessions.cookies import Cookie
@@ -16,6 +18,7 @@ from otelmon.hardening.sessions.session import Part, Session
 from otelmon.hardening.sessions.signatures import Signatures
 from otelmon.hardening.sessions.stores import MOST_SECONDS
 from otelmon.settings import Settings
+from otelmon.settings.text import shown
 
 
 if TYPE_CHECKING:
@@ -65,6 +68,7 @@ class Sessions:
         settings: Settings | None = None,
     ) -> None:
         """Connect to nothing yet; *client* goes before *url*, and should have short deadlines."""
+        refuse(problems_of(app, settings, secure=secure))
         self.app = app
         named = Cookie(cookie, secure=secure)
         self.store = store(
@@ -126,9 +130,10 @@ def store(  # noqa: PLR0913 - as above
             "Sessions need itsdangerous, which is not installed: pip install 'otelmon[hardening]'."
         )
     # Only what is not given is read: these variables may be the application's, and mean something else.
-    keys = tuple(settings.sessions().secrets if secrets is None else secrets)
-    seconds = min(settings.sessions().lifetime if lifetime is None else lifetime, MOST_SECONDS)
-    _judge(secrets, keys, seconds)
+    keys = settings.sessions().secrets if secrets is None else secrets
+    seconds = settings.sessions().lifetime if lifetime is None else lifetime
+    refuse([*_wrong_secrets(keys), *_wrong_place(seconds, url, client, prefix)])
+    keys, seconds = tuple(keys), min(seconds, MOST_SECONDS)
     timed: dict[str, Any] = {} if clock is None else {"clock": clock}
     address = None if client is not None else url or settings.redis().url
     if address is not None:
@@ -139,21 +144,39 @@ def store(  # noqa: PLR0913 - as above
     return RedisStore(client, Signatures(keys, "id", **timed), prefix=prefix, lifetime=seconds)
 
 
-def _judge(given: object, keys: tuple[str, ...], seconds: float) -> None:
-    problems = []
-    if isinstance(given, str) or not all(isinstance(key, str) for key in keys):
-        problems.append("secrets must be a list of texts, as in secrets=[new, old].")
+def _wrong_secrets(keys: object) -> Iterable[str]:
+    # No word of what they are.
+    if not isinstance(keys, list | tuple) or not all(isinstance(key, str) for key in keys):
+        yield "secrets must be a list of texts, as in secrets=[new, old]."
     elif not keys:
-        problems.append(
+        yield (
             "Sessions have no secret to sign with: set SESSION_SECRET to a random text, as "
             "python -c 'import secrets; print(secrets.token_hex(32))' makes it."
         )
+    elif not all(map(is_encodable, keys)):
+        yield "A secret of sessions (SESSION_SECRET) is no text that UTF-8 can hold: give another."
     elif any(len(key.encode()) < LEAST_BYTES for key in keys):
-        problems.append(
+        yield (
             f"A secret of sessions (SESSION_SECRET) is shorter than {LEAST_BYTES} bytes: give a random "
             "text, as python -c 'import secrets; print(secrets.token_hex(32))' makes it."
         )
-    if not seconds >= 1:
-        problems.append(f"lifetime is {seconds!r}: give seconds from 1 up.")
-    if problems:
-        raise ConfigError(*problems)
+
+
+def _wrong_place(seconds: object, url: object, client: object, prefix: object) -> Iterable[str]:
+    if not is_number(seconds) or not seconds >= 1:  # type: ignore[operator]
+        yield f"lifetime is {shown(seconds)}: give seconds from 1 up."
+    if url is not None and not isinstance(url, str):
+        # Not shown, as it may hold a password.
+        yield "url is no text: give an address such as redis://localhost:6379/0, or None."
+    if client is not None and not _is_client(client):
+        yield f"client is {shown(client)}: give a redis.Redis, or None."
+    if not isinstance(prefix, str) or not is_encodable(prefix):
+        yield f"prefix is {shown(prefix)}: give text that keys in Redis are to begin with."
+
+
+def _is_client(value: object) -> bool:
+    """Tell whether a value works as redis-py's client does, which one of asyncio does not."""
+    register = getattr(value, "register_script", None)
+    ask = getattr(value, "execute_command", None)
+    is_one = callable(register) and callable(ask) and hasattr(value, "connection_pool")
+    return is_one and not isinstance(value, type) and not inspect.iscoroutinefunction(ask)

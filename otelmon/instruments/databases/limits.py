@@ -24,13 +24,23 @@ if TYPE_CHECKING:
 
 
 LIMIT: Final = "otelmon.db.server.connection.limit"
-# Without those that are kept for the administrator.
+# Without those that are kept for the administrator; a role or a database may be allowed fewer.
 _POSTGRESQL: Final = """
-    SELECT sum(CASE name WHEN 'max_connections' THEN setting::int ELSE -setting::int END)
-    FROM pg_catalog.pg_settings
-    WHERE name IN ('max_connections', 'superuser_reserved_connections', 'reserved_connections')
+    SELECT least(
+        (SELECT sum(CASE name WHEN 'max_connections' THEN setting::int ELSE -setting::int END)
+        FROM pg_catalog.pg_settings
+        WHERE name IN ('max_connections', 'superuser_reserved_connections', 'reserved_connections')),
+        (SELECT nullif(rolconnlimit, -1) FROM pg_catalog.pg_roles WHERE rolname = current_user),
+        (SELECT nullif(datconnlimit, -1) FROM pg_catalog.pg_database
+        WHERE datname = current_database())
+    )
 """
-_MYSQL: Final = "SELECT @@max_connections"
+# An account may have a limit of its own, which hosted servers often give; 0 stands for none.
+_MYSQL: Final = """
+    SELECT CASE WHEN @@session.max_user_connections > 0
+    THEN LEAST(@@session.max_user_connections, @@global.max_connections)
+    ELSE @@global.max_connections END
+"""
 _QUESTIONS: Final = {"postgresql": _POSTGRESQL, "mysql": _MYSQL, "mariadb": _MYSQL}
 _AGAIN_NS: Final = 300 * 1_000_000_000
 
