@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from otelmon import ConfigError, QueryCache, faults
+from otelmon.settings.variables import warn_once
 from tests.counting import counted_caches  # noqa: F401 - a fixture
 from tests.redis_server import empty_redis, running_redis  # noqa: F401 - fixtures
 from tests.test_query_cache import patient
@@ -119,6 +120,23 @@ def test_two_services_share_a_redis_and_no_value(
         begins = {key.rpartition(b":")[0] for key in client.scan_iter()}
     services = ("otelmon:cache:shop:", "otelmon:cache:mail:", "both:")
     assert begins == {f"{each}tests:{kind}".encode() for each in services for kind in "vn"}
+
+
+def test_who_has_no_name_in_redis_is_told_so_once(
+    server: RedisServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not one with a prefix or a name, nor one that keeps its values in memory."""
+    warn_once.cache_clear()
+    QueryCache("tests")
+    patient(server, prefix="mine:")
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "shop")
+    patient(server)
+    assert caplog.messages == []
+    monkeypatch.delenv("OTEL_SERVICE_NAME")
+    for _ in range(2):
+        patient(server)
+    (said,) = caplog.messages
+    assert "set OTEL_SERVICE_NAME" in said
 
 
 @pytest.mark.parametrize("ttl", ["5", 0, -1, True, float("inf"), float("nan"), 1e300])

@@ -18,8 +18,10 @@ from otelmon.caches.measures import CacheMeasures, measures
 from otelmon.caches.stores import MemoryStore, RedisStore
 from otelmon.errors import ConfigError
 from otelmon.instruments.lookups import quietly
-from otelmon.settings import Settings
+from otelmon.settings import UNNAMED, Settings
 from otelmon.settings.rules import number, whole
+from otelmon.settings.text import shown
+from otelmon.settings.variables import warn_once
 
 
 if TYPE_CHECKING:
@@ -81,10 +83,17 @@ class QueryCache:
         self.ttl = settings.query_cache_ttl if ttl is None else ttl
         self.lock_timeout = lock_timeout
         self._judge(name, max_bytes, prefix)
-        self._begin = f"{f'{PREFIX}{settings.service_name}:' if prefix is None else prefix}{name}"
         if client is None and (url or settings.redis().url):
             # No word but the questions themselves, so that there is one time-out at the most.
             client = redis_client(url, protocol=2)
+        service = settings.service_name
+        if client is not None and prefix is None and service == UNNAMED:
+            warn_once(
+                f"Query caches in Redis keep their values for {UNNAMED}, as do those of all other "
+                "applications there that have no name, which would be given them: set "
+                "OTEL_SERVICE_NAME to what this one is called on all its machines, or give a prefix."
+            )
+        self._begin = f"{f'{PREFIX}{service}:' if prefix is None else prefix}{name}"
         self._store: Store = MemoryStore(max_bytes) if client is None else RedisStore(client)
         self._measures: CacheMeasures | None = None
         # Here, because only who keeps something is to pay for the import.
@@ -95,16 +104,20 @@ class QueryCache:
     def _judge(self, name: object, max_bytes: object, prefix: object) -> None:
         problems = []
         if not (isinstance(name, str) and _NAME.fullmatch(name)):
-            problems.append(f"name is {name!r}: give up to 64 of the characters A-Z a-z 0-9 _ . -")
+            problems.append(
+                f"name is {shown(name)}: give up to 64 of the characters A-Z a-z 0-9 _ . -"
+            )
         if not isinstance(prefix, str | None):
-            problems.append(f"prefix is {prefix!r}: give what keys in Redis are to begin with.")
+            problems.append(
+                f"prefix is {shown(prefix)}: give what keys in Redis are to begin with."
+            )
         for what, rule, value in (
             ("ttl", _SECONDS, self.ttl),
             ("lock_timeout", _SECONDS, self.lock_timeout),
             ("max_bytes", _BYTES, max_bytes),
         ):
             if not rule.holds(value):
-                problems.append(f"{what} is {value!r}: give {rule.says}.")
+                problems.append(f"{what} is {shown(value)}: give {rule.says}.")
         missing = [each for each in ("cachetools", "dogpile") if not importlib.util.find_spec(each)]
         if missing:
             problems.append(
@@ -227,7 +240,7 @@ class QueryCache:
 def _judge_use(ttl: object, *names: object) -> None:
     """Raise ConfigError if nothing could be kept for so long, or under these names."""
     if ttl is not None and not _SECONDS.holds(ttl):
-        raise ConfigError(f"ttl is {ttl!r}: give {_SECONDS.says}, or leave it out.")
+        raise ConfigError(f"ttl is {shown(ttl)}: give {_SECONDS.says}, or leave it out.")
     for name in names:
         if not isinstance(name, str):
-            raise ConfigError(f"A name or namespace is {name!r}: give a text.")
+            raise ConfigError(f"A name or namespace is {shown(name)}: give a text.")
