@@ -72,7 +72,8 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser = commands.add_parser(
         "run",
         help="serve an application under gunicorn, observed",
-        usage="%(prog)s [-h] [--env-file FILE] MODULE[:APP] [-- GUNICORN'S OPTIONS]",
+        usage="%(prog)s [-h] [--env-file FILE] [--harden [--insecure-cookies]] MODULE[:APP] "
+        "[-- GUNICORN'S OPTIONS]",
         description="Serve a WSGI application under gunicorn, observed without a change of its "
         "code. What stands behind -- is gunicorn's, for instance: "
         "otelmon run shop:app -- --workers 4.",
@@ -89,6 +90,11 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument(
         "--harden", action="store_true", help="put otelmon.harden around the application too"
     )
+    parser.add_argument(
+        "--insecure-cookies",
+        action="store_true",
+        help="with --harden: give session cookies that browsers keep over plain http, while developing",
+    )
 
 
 def _run(options: argparse.Namespace, _environ: Mapping[str, str]) -> None:
@@ -96,11 +102,19 @@ def _run(options: argparse.Namespace, _environ: Mapping[str, str]) -> None:
     from otelmon import run
     from otelmon.settings.env_file import take_env_file
 
+    if options.insecure_cookies and not options.harden:
+        raise OtelmonError("--insecure-cookies is about the sessions of --harden: give both.")
     if options.env_file is not None:
         take_env_file(options.env_file)
     # All that is wrong with it is said here, once, and not by each worker.
     Settings.from_env()
-    run.run(options.target, options.server, env_file=options.env_file, hardened=options.harden)
+    run.run(
+        options.target,
+        options.server,
+        env_file=options.env_file,
+        hardened=options.harden,
+        secure=not options.insecure_cookies,
+    )
 
 
 def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

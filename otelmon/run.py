@@ -29,11 +29,14 @@ class MonitoredApplication(WSGIApplication):  # type: ignore[misc]
     go in front of those that it defines.
     """
 
-    def __init__(self, target: str, arguments: Sequence[str], *, hardened: bool) -> None:
+    def __init__(
+        self, target: str, arguments: Sequence[str], *, hardened: bool, secure: bool
+    ) -> None:
         """Serve *target*, as gunicorn writes it, under gunicorn's own *arguments*."""
         self._target = target
         self._arguments = arguments
         self._hardened = hardened
+        self._secure = secure
         super().__init__("%(prog)s MODULE[:APP] [-- GUNICORN'S OPTIONS]", prog="otelmon run")
 
     def init(self, parser: argparse.ArgumentParser, opts: argparse.Namespace, args: Any) -> None:  # noqa: ANN401 - gunicorn has no types
@@ -80,7 +83,7 @@ class MonitoredApplication(WSGIApplication):  # type: ignore[misc]
 
     def _harden(self, monitored: Monitor) -> None:
         try:
-            harden(monitored)
+            harden(monitored, secure=self._secure)
         except OtelmonError as error:
             raise AppImportError(f"{self._target!r} cannot be hardened: {error}") from None
 
@@ -99,9 +102,14 @@ def _absence(module: str, error: ImportError) -> str | None:
 
 
 def run(
-    target: str, arguments: Sequence[str], *, env_file: Path | None, hardened: bool = False
+    target: str,
+    arguments: Sequence[str],
+    *,
+    env_file: Path | None,
+    hardened: bool = False,
+    secure: bool = True,
 ) -> None:
-    """Be gunicorn, in this very process, until it ends.
+    """Be gunicorn, in this very process, until it ends; *secure* is that of `harden`.
 
     Raises:
         OtelmonError: the application cannot be had where it was to be preloaded.
@@ -110,9 +118,10 @@ def run(
     # What gunicorn runs again for an upgrade (USR2), from the directory that it serves.
     file = ["--env-file", str(env_file.absolute())] if env_file is not None else []
     switches = ["--harden"] if hardened else []
+    switches += [] if secure else ["--insecure-cookies"]
     sys.argv = ["-m", "otelmon", "run", target, *file, *switches, "--", *arguments]
     try:
-        MonitoredApplication(target, arguments, hardened=hardened).run()
+        MonitoredApplication(target, arguments, hardened=hardened, secure=secure).run()
     except AppImportError as error:
         raise OtelmonError(str(error)) from None
     except HaltServer as error:

@@ -99,13 +99,22 @@ def test_a_chunked_body_is_counted(site: Site, path: str) -> None:
 
 
 def test_frameworks_that_read_no_chunked_body_get_none(site: Site) -> None:
-    """Django reads nothing without a Content-Length, and Bottle wants the framing itself."""
+    """Django and Falcon's bounded stream read nothing without a Content-Length, and Bottle wants
+    the framing itself."""
     body = wire.chunked([b"x" * (LIMIT + 1)])
-    django = wire.ask(site.port, wire.request("/django/", CHUNKED), body)
-    assert (django.status, django.text) == (200, "0")
+    for path in ("/django/", "/falcon/bounded"):
+        nothing = wire.ask(site.port, wire.request(path, CHUNKED), body)
+        assert (nothing.status, nothing.text) == (200, "0")
     exact = wire.ask(site.port, wire.request("/bottle/", CHUNKED), wire.chunked([b"x" * LIMIT]))
     assert exact.status == 400
     assert wire.ask(site.port, wire.request("/bottle/", CHUNKED), body).status == 413
+
+
+def test_who_asks_whether_to_go_on_is_told_so_by_gunicorn_first(site: Site) -> None:
+    """`Expect: 100-continue` has its 100 before the application is called, and then the 413."""
+    head = wire.request("/plain/", f"Content-Length: {LIMIT + 1}", "Expect: 100-continue")
+    said = wire.exchange(site.port, head, b"x" * (LIMIT + 1))
+    assert said.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 413 ")
 
 
 def test_an_answer_that_has_not_begun_is_replaced(site: Site) -> None:

@@ -9,6 +9,7 @@ import pytest
 from cachelib import FileSystemCache, RedisCache, SimpleCache
 from django.core.cache import caches as django_caches
 from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 from flask import Flask
 from flask_caching import Cache
@@ -200,6 +201,46 @@ def test_flask_cachings_functions_and_pages_are_look_ups(
     assert looked_up(count) == {kind: (3, 1)}
     redis_commands = count.by(DURATION, OPERATION)
     assert (redis_commands.get("GET", 0) >= 4) == (kind == "RedisCache")
+
+
+@pytest.mark.parametrize("kind", ["NullCache", "SimpleCache"])
+def test_a_cache_that_is_off_by_choice_has_no_hit_rate(
+    server: RedisServer, count: Counting, kind: str
+) -> None:
+    """Flask-Caching's NullCache and what stands on it is asked, and that says nothing of a cache."""
+    cache = Cache(Flask(__name__), config={"CACHE_TYPE": kind, "CACHE_NO_NULL_WARNING": True})
+    calls = []
+
+    @cache.memoize()
+    def ask() -> None:
+        calls.append(cache.get("k"))
+
+    for _ in range(5):
+        ask()
+
+    assert bool(looked_up(count)) == (kind == "SimpleCache")
+
+
+def test_djangos_dummy_has_no_hit_rate(count: Counting) -> None:
+    """It is asked in all ways; what an application makes of it is a cache as any other."""
+
+    class Kept(DummyCache):  # type: ignore[misc]
+        """Finds what it has."""
+
+        def get(self, key: str, default: object = None, version: int | None = None) -> object:
+            """Find nothing yet."""
+            return default
+
+    dummy = DummyCache("", {})
+    for _ in range(5):
+        assert dummy.get("k") is None
+        assert dummy.get_many(["k"]) == {}
+        assert dummy.get_or_set("k", 1) == 1
+        assert "k" not in dummy
+    assert looked_up(count) == {}
+
+    Kept("", {}).get("k")
+    assert looked_up(count) == {"django.Kept": (0, 1)}
 
 
 # -- together -------------------------------------------------------------------------------------

@@ -95,13 +95,14 @@ def test_what_a_request_had_is_gone_when_its_body_is_closed(method: str, body: A
 def test_what_is_there_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """One line when the server begins, with the reason for what is left out."""
     monkeypatch.setattr(announcement, "_notes", {})
-    for _ in range(2):
-        harden(ok, settings(RATE_LIMIT="7/second", SESSION_SECRET=SECRET))
-    (line,) = announcement._notes
+    for secure in (True, True, False):
+        harden(ok, settings(RATE_LIMIT="7/second", SESSION_SECRET=SECRET), secure=secure)
+    line, insecure = announcement._notes
     assert line == (
         "harden: static files off, as STATIC_ROOT is not set; rate limit 7 in 1 s; "
-        "body limit 16777216 bytes; sessions in signed cookies."
+        "body limit 16777216 bytes; sessions in signed cookies, over https only."
     )
+    assert insecure.endswith("sessions in signed cookies, over plain http too.")
     assert SECRET not in line
 
 

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from tests.counting import Counting
 
 
+PLACE = "otelmon:cache:unknown_service:tests"
+
+
 def patient(server: RedisServer, **options: Any) -> QueryCache:  # noqa: ANN401 - the cache's
     """Return a cache that waits for a busy machine, and so keeps what it is to keep."""
     client = redis_client(server.url, socket_timeout=20, socket_connect_timeout=20)
@@ -207,62 +210,9 @@ def test_a_namespaces_state_that_is_lost_revives_nothing(server: RedisServer) ->
     cache.get_or_create("k", Maker("first"))
     cache.invalidate_namespace()
     with server.client() as client:
-        assert client.delete(entries.state_key("tests", "")) == 1
+        assert client.delete(entries.state_key(PLACE, "")) == 1
 
     assert cache.get_or_create("k", Maker("second")) == "second"
-
-
-# -- functions ------------------------------------------------------------------------------------
-
-
-def test_a_function_is_kept_by_its_arguments(make: Callable[..., QueryCache]) -> None:
-    """However they are written; 1, 1.0, True and "1" are four of them."""
-    calls = []
-    cache = make()
-
-    @cache.cached(ttl=60, namespace="sums")
-    def add(a: Any, b: int = 2, **more: int) -> str:  # noqa: ANN401 - anything
-        """Add."""
-        calls.append((a, b, more))
-        return f"{a!r}+{b}{more}"
-
-    assert add(1) == add(1, 2) == add(b=2, a=1) == "1+2{}"
-    assert len(calls) == 1
-    assert [add(value) for value in (1.0, True, "1", None)] == [
-        "1.0+2{}",
-        "True+2{}",
-        "'1'+2{}",
-        "None+2{}",
-    ]
-    assert add(1, c=3) != add(1, c=4)
-    assert (add.__name__, add.__doc__) == ("add", "Add.")
-    count = len(calls)
-    assert add.invalidate(1)  # type: ignore[attr-defined]
-    add(1)
-    assert len(calls) == count + 1
-
-
-def test_arguments_without_a_key_call_the_function(make: Callable[..., QueryCache]) -> None:
-    """What JSON cannot hold makes no key, unless the caller says how; wrong calls are the function's."""
-    cache, calls = make(), []
-
-    @cache.cached()
-    def plain(a: object) -> int:
-        calls.append(a)
-        return len(calls)
-
-    @cache.cached(key=lambda thing: type(thing).__name__)
-    def told(thing: object) -> int:
-        calls.append(thing)
-        return len(calls)
-
-    one = object()
-    assert [plain(one), plain(one)] == [1, 2]
-    assert set(faults.seen()) == {"query_cache_key"}
-    assert [told(one), told(one)] == [3, 3]
-    with pytest.raises(TypeError, match="plain"):
-        plain()  # type: ignore[call-arg]
-    faults.forget()
 
 
 # -- figures --------------------------------------------------------------------------------------
@@ -337,7 +287,7 @@ def _poison(path: Path, state: str) -> dict[str, bytes]:
 def test_a_poisoned_value_is_a_miss_and_never_code(server: RedisServer, tmp_path: Path) -> None:
     """A pickle, a broken JSON or another type is not run, not shown, not raised; it is replaced."""
     cache, path = patient(server), tmp_path / "run"
-    place = entries.place("tests", "", "k")
+    place = entries.place(PLACE, "", "k")
     cache.get_or_create("k", Maker("good"))
     with server.client() as client:
         state = client.get(place.namespace)
@@ -360,7 +310,7 @@ def test_a_poisoned_value_is_a_miss_and_never_code(server: RedisServer, tmp_path
 def test_poison_beside_the_value_fails_open(server: RedisServer) -> None:
     """Other types where the state and the lock lie are no values and no errors of the application."""
     cache = patient(server, lock_timeout=0.2)
-    place = entries.place("tests", "", "k")
+    place = entries.place(PLACE, "", "k")
     for key in (place.namespace, place.lock):
         with server.client() as client:
             client.flushall()
@@ -476,7 +426,10 @@ def test_a_slow_redis_is_not_waited_for_again_and_again(
 
 @pytest.mark.parametrize(
     "options",
-    [{"name": "a b"}, {"name": ""}, {"ttl": 0}, {"lock_timeout": -1}, {"max_bytes": 0}],
+    [
+        *({"name": "a b"}, {"name": ""}, {"name": 5}, {"ttl": 0}, {"ttl": "5"}, {"ttl": True}),
+        *({"lock_timeout": -1}, {"max_bytes": 0}, {"max_bytes": True}, {"prefix": b"a"}),
+    ],
 )
 def test_what_cannot_be_used_is_said(options: dict[str, Any]) -> None:
     """The message names the option."""

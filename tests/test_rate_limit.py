@@ -287,14 +287,19 @@ def _fails(*_: object) -> None:
 # -- what passes if it fails ---------------------------------------------------------------------
 
 
-def test_a_key_that_raises_lets_the_request_pass() -> None:
-    """With one place in /health and no traceback to the client."""
-
-    def key(_: WSGIEnvironment) -> str:
-        raise KeyError
-
-    assert passed(limited(key=key), 150) == 150
-    assert faults.seen()["rate_limit"].times == 150
+@pytest.mark.parametrize(
+    "key",
+    [lambda environ: environ["HTTP_X_API_KEY"], lambda _: b"name", lambda _: True, lambda _: 1.5],
+    ids=["raises", "bytes", "bool", "float"],
+)
+def test_a_key_that_fails_does_not_switch_the_limit_off(
+    key: Callable[[WSGIEnvironment], Any],
+) -> None:
+    """The address counts, with one place in /health and no traceback to the client."""
+    app = limited(key=key)
+    assert passed(app, 150) == 100
+    assert passed(app, 50, address="8.8.8.8") == 50
+    assert faults.seen()["rate_limit_key"].times == 200
 
 
 @pytest.mark.parametrize("kind", ["full", "read-only"])

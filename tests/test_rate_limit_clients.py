@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from otelmon import ConfigError
+from otelmon import ConfigError, RateLimit
 from otelmon.hardening.clients import Clients, parsed
 from tests.limited import asked, limited, passed
 
@@ -166,11 +166,22 @@ def test_networks_that_are_allowed_are_not_limited() -> None:
 
 
 def test_a_key_of_ones_own_tells_clients() -> None:
-    """By an API key for instance; None is not limited, and any text is somebody of its own."""
+    """By an API key for instance, any text of which is somebody; who has none has an address."""
     app = limited(key=lambda environ: environ.get("HTTP_X_API_KEY"))
     assert passed(app, 150, HTTP_X_API_KEY="a") == 100
     assert passed(app, 150, HTTP_X_API_KEY="b\0/\udcff" * 999) == 100
-    assert passed(app, 150) == 150
+    # Nobody asks at the cost of an address by sending it as a key.
+    assert passed(app, 150, address="8.8.8.8", HTTP_X_API_KEY="9.9.9.9") == 100
+    assert passed(app, 150) == 100
+    assert passed(app, 50, HTTP_X_API_KEY="") == 0
+    assert passed(app, 150, address="8.8.8.8") == 100
+
+
+def test_a_key_is_a_number_too_or_says_that_there_is_no_limit() -> None:
+    """A user's number is one client, as text and as int; UNLIMITED is the one way out of all."""
+    users: list[Any] = [42] * 60 + ["42"] * 60
+    assert passed(limited(key=lambda _: users.pop()), 120) == 100
+    assert passed(limited(key=lambda _: RateLimit.UNLIMITED), 150) == 150
 
 
 def test_what_is_no_network_is_refused() -> None:

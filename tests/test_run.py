@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from otelmon.cli import main
 from tests import peek
 from tests.free_ports import free_port
 from tests.otelmon_run import Run
@@ -119,6 +120,41 @@ def test_an_application_that_knows_nothing_of_it_is_hardened(tmp_path: Path) -> 
         server.upgrade()
         server.wait_for_workers()
         assert server.get("/").status == 429
+
+
+VISITED = """
+def application(environ, start_response):
+    environ["otelmon.session"]["visited"] = True
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"visited"]
+"""
+
+
+def test_a_hardened_application_keeps_log_ins_over_plain_http(tmp_path: Path) -> None:
+    """With --insecure-cookies its sessions' cookie is one that http keeps, also after an upgrade."""
+    (tmp_path / "visited.py").write_text(VISITED)
+    own = ("--harden", "--insecure-cookies")
+    env = {"SESSION_SECRET": "a secret of the tests; made up"}
+    with Run(tmp_path, "visited", own=own, env=env) as server:
+        server.wait_for_workers()
+        cookies = [server.get("/").headers["Set-Cookie"]]
+        server.upgrade()
+        server.wait_for_workers()
+        cookies.append(server.get("/").headers["Set-Cookie"])
+    for cookie in cookies:
+        assert cookie.startswith("session=")
+        assert "Secure" not in cookie
+
+
+def test_the_switch_for_cookies_takes_the_one_for_sessions(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Alone it would do nothing, so it is refused; the help's first lines name both."""
+    assert main(["run", "--insecure-cookies", "shop"]) == 1
+    assert "--insecure-cookies is about the sessions of --harden" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    assert "[--harden [--insecure-cookies]]" in capsys.readouterr().out
 
 
 def test_it_is_gunicorn_itself_that_gets_the_signals(tmp_path: Path) -> None:

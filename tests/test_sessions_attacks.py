@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import random
@@ -110,6 +111,24 @@ def test_tampering_with_any_bit_of_a_cookie_gives_no_session(make: Callable[...,
     for each in (*flipped, *cut, *longer):
         assert Browser(site, each).go("/") == {"new": True, "data": {}}, each
     assert Browser(site, cookie).go("/")["data"] == {"user": "ada"}
+
+
+def test_a_cookie_of_the_name_that_is_not_ours_logs_nobody_out(
+    make: Callable[..., Site], metered: Metered
+) -> None:
+    """Of several of one name the first that has a session counts, among four."""
+    site = make()
+    browser = Browser(site)
+    browser.go("/put/basket")
+    for before in ("junk", "junk; a=b", f"junk; {COOKIE}=", f"a; {COOKIE}=b; {COOKIE}=c"):
+        for cookie in (f"{before}; {COOKIE}={browser.cookie}", f"{browser.cookie}; {COOKIE}=junk"):
+            seen = json.loads(site.ask("/", cookie).body)
+            assert seen == {"new": False, "data": {"basket": "basket"}}
+    assert metered.by(REJECTED, REASON) == {}
+
+    many = f"; {COOKIE}=".join([*["junk"] * 4, str(browser.cookie)])
+    assert json.loads(site.ask("/", many).body)["new"]
+    assert metered.by(REJECTED, REASON) == {("signature",): 1}
 
 
 def test_a_cookie_of_one_kind_is_none_of_the_other(server: RedisServer, metered: Metered) -> None:

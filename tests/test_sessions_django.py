@@ -62,7 +62,8 @@ assert session.get("a") is None
 session["a"] = 1
 session.save()
 assert "chosen" not in session.session_key
-assert not session.exists(session.session_key)
+assert session.exists(session.session_key)
+assert not session.exists("chosen-by-an-attacker")
 """,
     "cycle_key moves the session": """
 session = kept(a=1)
@@ -136,6 +137,7 @@ stranger = SessionStore()
 stranger["b"] = 2
 stranger.save()
 assert stranger.session_key
+assert not stranger.exists(good.session_key)
 session.flush()
 django._store = lambda: up
 assert dict(SessionStore(good.session_key).items()) == {"a": 1}
@@ -146,6 +148,39 @@ session = kept(a=1)
 session[5] = "five"
 session.save()
 assert dict(SessionStore(session.session_key).items()) == {"a": 1, "5": "five"}
+"""
+# The first lines are those of Django's documentation, "Using sessions out of views".
+DOCUMENTED: Final = """
+s = SessionStore()
+# stored as seconds since epoch since datetimes are not serializable in JSON.
+s["last_login"] = 1376587691
+s.create()
+assert SessionStore(session_key=s.session_key)["last_login"] == 1376587691
+
+before = s.session_key
+assert s.exists(before) and s["last_login"] == 1376587691
+s["again"] = 1
+s.create()
+assert s.session_key != before
+assert dict(SessionStore(s.session_key).items()) == {"last_login": 1376587691, "again": 1}
+assert dict(SessionStore(before).items()) == {"last_login": 1376587691}
+
+changed = before[:-1] + ("A" if before[-1] != "A" else "B")
+assert [s.exists(key) for key in (changed, "", "a.b.c")] == [False] * 3
+empty = SessionStore()
+empty.create()
+assert empty.session_key and empty.exists(empty.session_key)
+login = SessionStore()
+login["user"] = 7
+login.cycle_key()
+assert SessionStore(login.session_key)["user"] == 7
+"""
+ENDED: Final = """
+session = kept(a=1)
+assert SessionStore().exists(session.session_key)
+ended = session.session_key
+session.flush()
+assert not SessionStore().exists(ended)
 """
 LARGE: Final = """
 session = kept(a=1)
@@ -175,12 +210,12 @@ def run(program: str, **env: str) -> None:
 
 def test_djangos_engine_in_redis(server: RedisServer) -> None:
     """It does as Django's own engines do, and loses nothing of two requests at once."""
-    run("".join(CASES.values()) + KEYS, REDIS_URL=server.url)
+    run("".join(CASES.values()) + KEYS + DOCUMENTED + ENDED, REDIS_URL=server.url)
 
 
 def test_djangos_engine_without_redis() -> None:
     """The signed cookie is the session; one that is too large is an error, and the old one stays."""
-    run(LARGE)
+    run(LARGE + DOCUMENTED)
 
 
 def test_a_key_that_is_no_text_ends_no_session() -> None:

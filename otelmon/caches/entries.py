@@ -35,17 +35,18 @@ class Entry(NamedTuple):
 
 
 def place(cache: str, namespace: str, key: str) -> Place:
-    """Return the place of a key; equal for equal texts only, and of a bounded length."""
+    """Return the place of a key; equal for equal texts only, and of a bounded length.
+
+    *cache* is what the names of all its places begin with.
+    """
     space = _digest(namespace)
     value = _digest(f"{space}{key}")
-    return Place(
-        f"otelmon:{cache}:v:{value}", state_key(cache, namespace), f"otelmon:{cache}:l:{value}"
-    )
+    return Place(f"{cache}:v:{value}", state_key(cache, namespace), f"{cache}:l:{value}")
 
 
 def state_key(cache: str, namespace: str) -> str:
     """Return where the state of a namespace lies."""
-    return f"otelmon:{cache}:n:{_digest(namespace)}"
+    return f"{cache}:n:{_digest(namespace)}"
 
 
 def _digest(text: str) -> str:

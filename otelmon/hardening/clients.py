@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import ipaddress
+from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otelmon.errors import ConfigError
@@ -83,6 +84,36 @@ class Clients:
             return UNKNOWN
         is_allowed = any(address in network for network in self._allow)
         return Client(_key(address), is_allowed, is_near=not address.is_global)
+
+
+class Unlimited(Enum):
+    """What a key says of a request that is not limited: `RateLimit.UNLIMITED`."""
+
+    UNLIMITED = "unlimited"
+
+
+Named = str | int | Unlimited | None
+"""What a key may return"""
+
+
+def named(given: object) -> str | Unlimited | None:
+    """Return whom a key names; None if nobody, so that the address tells.
+
+    A name is never an address, so that no client can ask at the cost of another's.
+
+    Raises:
+        TypeError: the key has returned something else than a key may.
+    """
+    if given is None or given == "":
+        return None
+    if isinstance(given, Unlimited):
+        return given
+    if isinstance(given, str | int) and not isinstance(given, bool):
+        return short(f"={given}")
+    raise TypeError(
+        f"key has returned a {type(given).__qualname__}: return text or a whole number, None for by "
+        "the address, or RateLimit.UNLIMITED."
+    )
 
 
 def short(name: str) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
+    from otelmon.hardening.clients import Named
     from otelmon.hardening.policies import Path, Policy
     from otelmon.settings.rules import Off
 
@@ -32,7 +33,7 @@ def harden(  # noqa: PLR0913 - each is optional and named
     settings: Settings | None = None,
     *,
     policies: Sequence[Policy] = (),
-    key: Callable[[WSGIEnvironment], str | None] | None = None,
+    key: Callable[[WSGIEnvironment], Named] | None = None,
     allow: Iterable[str] = (),
     exempt: Iterable[Path] = (),
     body_limits: Mapping[str, int | Off] | None = None,
@@ -78,7 +79,7 @@ def harden(  # noqa: PLR0913 - each is optional and named
         app.insert(wrap)
     else:
         app = wrap(app)
-    announcement.note(_described(settings))
+    announcement.note(_described(settings, secure=secure))
     return app
 
 
@@ -95,14 +96,16 @@ def _wrapped(app: WSGIApplication, *, parts: Iterable[Part]) -> WSGIApplication:
     return app
 
 
-def _described(settings: Settings) -> str:
+def _described(settings: Settings, *, secure: bool) -> str:
     """Say what is in use, and of what is not, why."""
     static, sessions = settings.static(), settings.sessions()
     stays_out = "off, as {} is not set".format
     parts = {
         "static files": f"below {static.prefix}" if static.root else stays_out("STATIC_ROOT"),
         **_limits(settings),
-        "sessions": _kept(settings) if sessions.secrets else stays_out("SESSION_SECRET"),
+        "sessions": _kept(settings, secure=secure)
+        if sessions.secrets
+        else stays_out("SESSION_SECRET"),
     }
     return "harden: " + "; ".join(f"{name} {how}" for name, how in parts.items()) + "."
 
@@ -117,5 +120,6 @@ def _limits(settings: Settings) -> dict[str, str]:
     }
 
 
-def _kept(settings: Settings) -> str:
-    return "in Redis" if settings.redis().url else "in signed cookies"
+def _kept(settings: Settings, *, secure: bool) -> str:
+    where = "in Redis" if settings.redis().url else "in signed cookies"
+    return f"{where}, over https only" if secure else f"{where}, over plain http too"

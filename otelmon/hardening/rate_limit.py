@@ -11,7 +11,7 @@ from otelmon import faults
 from otelmon.errors import ConfigError
 from otelmon.hardening import arguments, limit_measures
 from otelmon.hardening.arguments import listed
-from otelmon.hardening.clients import Clients, short
+from otelmon.hardening.clients import Clients, Unlimited, named
 from otelmon.hardening.fields import beside, fields, seconds
 from otelmon.hardening.limit_measures import measures
 from otelmon.hardening.limit_memory import MEMORY
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+    from otelmon.hardening.clients import Named
     from otelmon.hardening.fields import Stand
     from otelmon.hardening.limit_measures import LimitMeasures
     from otelmon.hardening.policies import Path, Quota
@@ -55,10 +56,12 @@ class RateLimit:
     counted under none. What is counted are requests, not answers.
 
     A client is an address, for IPv6 a /64; TRUSTED_PROXIES says how many proxies are in front.
-    *key* tells clients apart in another way: it is called with the environ and returns text, or
-    None for a request that is not limited. *allow* are networks, and *exempt* paths (see
-    `Policy`), that are not limited either, nor are the endpoints of `monitor`. Where nobody can
-    tell the client, as on a unix socket, its requests pass; that is logged once and counted.
+    *key* tells clients apart in another way: it is called with the environ and returns text or a
+    whole number, None (or an empty text) for who is to be counted by the address, or
+    `RateLimit.UNLIMITED`. Where it raises or returns something else the address counts, too.
+    *allow* are networks, and *exempt* paths (see `Policy`), that are not limited, nor are the
+    endpoints of `monitor`. Where nobody can tell the client, as on a unix socket, its requests
+    pass; that is logged once and counted.
 
     Counts lie in shared memory, or in Redis if REDIS_URL is set, under OTEL_SERVICE_NAME. If they
     cannot be had within 0.25 s, a request passes and is counted as unchecked.
@@ -69,13 +72,16 @@ class RateLimit:
         ConfigError: the settings or the arguments cannot be used.
     """
 
+    UNLIMITED: Final = Unlimited.UNLIMITED
+    """What *key* returns for a request that is not limited"""
+
     def __init__(  # noqa: PLR0913 - each is optional and named
         self,
         app: WSGIApplication,
         *,
         limit: str | None = None,
         policies: Sequence[Policy] = (),
-        key: Callable[[WSGIEnvironment], str | None] | None = None,
+        key: Callable[[WSGIEnvironment], Named] | None = None,
         allow: Iterable[str] = (),
         exempt: Iterable[Path] = (),
         legacy_headers: bool = False,
@@ -184,13 +190,23 @@ class RateLimit:
         found = self._clients.of(environ)
         if found.is_allowed:
             return None
-        if self._key is not None:
-            name = self._key(environ)
-            return None if name is None else short(name)
+        name = self._named(environ)
+        if name is not None:
+            return None if isinstance(name, Unlimited) else name
         if found.key is None:
             self._measures.outcome(UNKNOWN)(1)
             self._warn_of_unknown()
         return found.key
+
+    def _named(self, environ: WSGIEnvironment) -> str | Unlimited | None:
+        """Return whom the application's own key names; None if nobody."""
+        if self._key is None:
+            return None
+        try:
+            return named(self._key(environ))
+        except Exception as error:  # noqa: BLE001 - a key that fails must not switch the limit off
+            faults.report("rate_limit_key", error)
+            return None
 
     @functools.cached_property
     def _measures(self) -> LimitMeasures:

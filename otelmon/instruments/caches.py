@@ -37,6 +37,18 @@ _CACHELIB_QUIET: Final = (
     *("__init__", "has", "add", "set", "set_many", "delete", "delete_many", "clear"),
     *("inc", "dec"),
 )
+# What a cache has that is off by choice (Flask-Caching's NullCache, Django's DummyCache): it keeps
+# nothing, so that what it does not find says nothing of how good it is.
+_KEEPS_NOTHING: Final = frozenset(
+    (module, f"{owner}.{method}")
+    for module, owner in (
+        ("cachelib.base", "BaseCache"),
+        ("cachelib.base", "NullCache"),
+        ("flask_caching.backends.nullcache", "NullCache"),
+        ("django.core.cache.backends.dummy", "DummyCache"),
+    )
+    for method in ("get", "set")
+)
 _MISSING: Final = object()
 
 
@@ -98,7 +110,8 @@ class FrameworkCaches:
             if lookups is None:
                 return
             try:
-                lookups.book(name(cache), hits, misses)
+                if not _is_off(type(cache)):
+                    lookups.book(name(cache), hits, misses)
             except Exception as fault:  # noqa: BLE001 - the application has its answer
                 faults.report("cache_lookup", fault)
 
@@ -110,6 +123,14 @@ class FrameworkCaches:
         if known is None:
             known = self._aliases[cache] = f"django.{_find_alias(cache)}"
         return known
+
+
+def _is_off(kind: Any) -> bool:  # noqa: ANN401 - any backend's class
+    """Tell whether all that a cache could keep and find is left to a class that does neither."""
+    return all(
+        (getattr(each, "__module__", ""), getattr(each, "__qualname__", "")) in _KEEPS_NOTHING
+        for each in (kind.get, kind.set)
+    )
 
 
 def _find_alias(cache: object) -> str:

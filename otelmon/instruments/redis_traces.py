@@ -6,6 +6,8 @@ import importlib.util
 import sys
 from typing import Final
 
+from otelmon.instruments.tracing import is_tracing
+
 
 _INSTRUMENTATION: Final = "opentelemetry.instrumentation.redis"
 
@@ -13,10 +15,9 @@ _INSTRUMENTATION: Final = "opentelemetry.instrumentation.redis"
 def attach() -> bool:
     """Have redis-py traced if the application has set up tracing; tell if it is now.
 
-    Tracing is on where the global provider is the SDK's. It is asked here and not imported: who has
-    set it up has imported it. Without the instrumentation's package there are no spans.
+    Without the instrumentation's package there are no spans.
     """
-    if "redis" not in sys.modules or not _is_on() or not _is_installed():
+    if "redis" not in sys.modules or not is_tracing() or not _is_installed():
         return False
     from opentelemetry.instrumentation.redis import RedisInstrumentor
 
@@ -24,15 +25,6 @@ def attach() -> bool:
     if not instrumentor.is_instrumented_by_opentelemetry:
         instrumentor.instrument()
     return bool(instrumentor.is_instrumented_by_opentelemetry)
-
-
-def _is_on() -> bool:
-    sdk = sys.modules.get("opentelemetry.sdk.trace")
-    if sdk is None:
-        return False
-    from opentelemetry import trace
-
-    return isinstance(trace.get_tracer_provider(), sdk.TracerProvider)
 
 
 def _is_installed() -> bool:

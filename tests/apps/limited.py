@@ -113,7 +113,13 @@ class _Falcon:
         resp.text = str(len(req.stream.read()))
 
 
+class _Bounded:
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        resp.text = str(len(req.bounded_stream.read()))
+
+
 falcon_app = falcon.App()
+falcon_app.add_route("/bounded", _Bounded())
 falcon_app.add_route("/", _Falcon())
 falcon_app.add_route("/upload", _Falcon())
 

@@ -50,6 +50,11 @@ class CookieStore:
         stale = not signed.current or signed.age > self.lifetime * REFRESH
         return Kept("", texts, data, stale)
 
+    def has(self, cookie: str) -> bool:
+        """Read it: it is the session."""
+        self.load(cookie)
+        return True
+
     def save(
         self,
         kept: Kept | None,

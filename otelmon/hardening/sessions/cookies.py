@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import Final
 
 from otelmon.errors import ConfigError
@@ -11,6 +12,8 @@ from otelmon.settings.text import shown
 
 Headers = list[tuple[str, str]]
 
+MOST: Final = 4
+"""Cookies of one name that are tried: each may cost a round trip"""
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _SECURE_NAMES: Final = ("__host-", "__secure-")
 
@@ -38,13 +41,15 @@ class Cookie:
         self._begin = f"{self.name}="
         self._end = f"; Path=/; {'Secure; ' if secure else ''}HttpOnly; SameSite=Lax"
 
-    def given(self, header: str) -> str | None:
-        """Return what the client gave; of several of the name the first."""
-        for each in header.split(";"):
-            pair = each.strip()
-            if pair.startswith(self._begin):
-                return pair[len(self._begin) :]
-        return None
+    def given(self, header: str) -> list[str]:
+        """Return what the client gave, the first ones of several of the name.
+
+        Another host of the domain may have given one of it, or an earlier version of the application
+        for a path, and RFC 6265 section 4.2.2 has servers go by no order.
+        """
+        pairs = (each.strip() for each in header.split(";"))
+        values = (pair[len(self._begin) :] for pair in pairs if pair.startswith(self._begin))
+        return list(islice(values, MOST))
 
     def set(self, value: str, seconds: int) -> tuple[str, str]:
         """Return the header that gives it to the client."""

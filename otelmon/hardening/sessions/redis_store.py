@@ -106,6 +106,7 @@ class RedisStore:
             raise ConfigError(
                 "client has decode_responses=True: give one without, or a url instead."
             )
+        self._client = client
         self.lifetime = lifetime
         # So that the client's cookie, which is not given anew each time, outlives the session.
         self.cookie_seconds = round(self.lifetime * (1 + REFRESH)) + 1
@@ -131,6 +132,11 @@ class RedisStore:
         data = {key: value_of(text) for key, text in texts.items()}
         stale = not signed.current or signed.age > self.lifetime * REFRESH
         return Kept(signed.text, texts, data, stale)
+
+    def has(self, cookie: str) -> bool:
+        """Ask for it alone, so that it lives no longer."""
+        signed = self._signatures.read(cookie)
+        return bool(self._client.exists(self._prefix + _digest(signed.text)))
 
     def save(
         self,

@@ -14,7 +14,7 @@ from otelmon.hardening.sessions.values import Changes, changes, check_key, text_
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from otelmon.hardening.sessions.cookies import Cookie
     from otelmon.hardening.sessions.measures import Measures
@@ -231,17 +231,27 @@ class Session(MutableMapping[str, Any]):
         self._failed = self._renew = self._ended = False
         self._dead = True
         self._put = set()
-        self._given = part.cookie.given(self._header)
+        given = part.cookie.given(self._header)
+        self._given = given[0] if given else None
         data: dict[str, Any] = {}
         self._data = data
-        if self._given is None:
-            return data
-        try:
-            self._kept = part.store.load(self._given)
-        except RejectedError as rejected:
-            part.measures.rejected(rejected.reason)
-        except Exception as error:  # noqa: BLE001 - whatever the server made the library raise
-            self._fail(error)
-        else:
-            self._data = data = self._kept.data
+        kept = self._load(given)
+        if kept is not None:
+            self._kept = kept
+            self._data = data = kept.data
         return data
+
+    def _load(self, given: Iterable[str]) -> Kept | None:
+        """Return the session of the first of these cookies that has one."""
+        reasons = []
+        for cookie in given:
+            try:
+                return self._part.store.load(cookie)
+            except RejectedError as rejected:
+                reasons.append(rejected.reason)
+            except Exception as error:  # noqa: BLE001 - whatever the server made the library raise
+                self._fail(error)
+                return None
+        if reasons:
+            self._part.measures.rejected(reasons[0])
+        return None

@@ -53,6 +53,13 @@ class Store(Protocol):
             RejectedError: it has none.
         """
 
+    def has(self, cookie: str) -> bool:
+        """Tell whether a cookie has a session, and leave that as it is.
+
+        Raises:
+            RejectedError: it has none.
+        """
+
     def save(
         self,
         kept: Kept | None,

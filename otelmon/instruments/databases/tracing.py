@@ -13,13 +13,12 @@ import weakref
 from typing import Any, Final
 
 from otelmon import faults
+from otelmon.instruments.tracing import is_tracing
 
 
 log = logging.getLogger("otelmon")
 
 _PACKAGE: Final = "opentelemetry.instrumentation.sqlalchemy"
-# What the API hands out until the application has set one; they have no public names.
-_NONE: Final = frozenset(("ProxyTracerProvider", "NoOpTracerProvider"))
 
 
 class Spans:
@@ -34,7 +33,7 @@ class Spans:
         """Have *engine* make spans if the application traces, and not yet otherwise."""
         try:
             # What engines with other options share with the one that they are of.
-            if engine.dialect in self._dialects or self._missing or not _is_tracing():
+            if engine.dialect in self._dialects or self._missing or not is_tracing():
                 return
             self._dialects.add(engine.dialect)
             if not _is_instrumented():
@@ -44,12 +43,6 @@ class Spans:
             log.info("Queries make no spans: opentelemetry-instrumentation-sqlalchemy is missing.")
         except Exception as error:  # noqa: BLE001 - the application gets its connection all the same
             faults.report("database_spans", error)
-
-
-def _is_tracing() -> bool:
-    from opentelemetry import trace
-
-    return type(trace.get_tracer_provider()).__name__ not in _NONE
 
 
 def _is_instrumented() -> bool:
