@@ -83,6 +83,7 @@ def test_the_env_file_goes_first(own: dict[str, str], file: dict[str, str], valu
     merged = server_environment({**own, "PATH": "/bin"}, file)
 
     assert len(merged.pop("SESSION_SECRET")) == 64
+    assert merged.pop("OTEL_SERVICE_NAME") == "otelmon-demo"
     assert merged == {"PATH": "/bin", "ENABLE_PROMETHEUS": value}
 
 

@@ -22,8 +22,12 @@ def server_environment(own: Mapping[str, str], file: Mapping[str, str]) -> dict[
 
     A variable that is set to nothing counts as unset, as everywhere in otelmon.
     """
-    # Its sessions end with it.
-    ours = {"ENABLE_PROMETHEUS": "true", "SESSION_SECRET": secrets.token_hex(32)}
+    ours = {
+        "ENABLE_PROMETHEUS": "true",
+        "OTEL_SERVICE_NAME": "otelmon-demo",
+        # Its sessions end with it.
+        "SESSION_SECRET": secrets.token_hex(32),
+    }
     return _completed({**own, **file}, ours)
 
 
