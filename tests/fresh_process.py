@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from otelmon import announcement, faults, stack
 from otelmon.alerts import registry
 from otelmon.checks.registry import REGISTRY
@@ -17,5 +19,7 @@ def begin_anew() -> None:
     REGISTRY.checks = {}
     announcement._notes.clear()
     owned._used.clear()
+    # By that a process is taken for gunicorn's arbiter, which serves nobody.
+    sys.modules.pop("gunicorn.arbiter", None)
     if stack._off:
         stack._off, stack._provider = False, None
