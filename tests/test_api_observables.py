@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -328,14 +329,16 @@ def test_a_callback_that_is_slow_each_time_is_waited_for_once() -> None:
     shop, go = Metered(), threading.Semaphore(0)
     begun: list[float] = []
 
-    def slow(options: CallbackOptions) -> Iterable[Observation]:
-        begun.append(options.timeout_millis)
+    def slow(_: CallbackOptions) -> Iterable[Observation]:
+        begun.append(time.monotonic())
         go.acquire()
         return [Observation(len(begun))]
 
     shop.meter.create_observable_gauge("og", [slow])
     assert not shop.provider.observe(seconds=0.05)
     for answer in (1, 2):
+        # By its own clock too: its thread may have begun late.
+        assert until(lambda: begun and time.monotonic() - begun[-1] > 0.1)
         go.release()
         assert until(lambda: shop.provider.observe(seconds=0.05))
         assert shop.shown("og") == {((), 0): answer}
