@@ -30,7 +30,8 @@ def _server(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[G
     }
     with RedisServer(directory) as store:
         if request.param == "gevent":
-            env["REDIS_URL"] = store.url
+            # A busy machine is no reason to go on without Redis.
+            env["REDIS_URL"] = f"{store.url}?socket_timeout=20&socket_connect_timeout=20"
         with Gunicorn(
             directory,
             app="tests.apps.hardened_frameworks:app",
@@ -38,7 +39,7 @@ def _server(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[G
             worker_class=request.param,
             env=env,
         ) as server:
-            server.wait_for_workers()
+            server.wait_for_workers(seconds=60)
             yield server
 
 

@@ -55,7 +55,7 @@ def _advice(server: Gunicorn) -> dict[str, Any]:
 def test_a_stuck_keeper_is_seen_by_who_asks_and_ended_by_gunicorn(tmp_path: Path) -> None:
     """The other worker says `degraded` and the alert; after --timeout the next keeper goes on."""
     env = {"MONITORING_INTERVAL": "1"}
-    with Gunicorn(tmp_path, workers=2, env=env, args=("--timeout", "12")) as server:
+    with Gunicorn(tmp_path, workers=2, env=env, args=("--timeout", "25")) as server:
         server.wait_for_workers(seconds=60)
         assert until(lambda: peek.duty(server), 60), server.log
         (keeper,) = peek.duty(server)

@@ -8,6 +8,7 @@ from flask import Flask, request, session
 
 from otelmon import harden, monitor
 from otelmon.hardening.sessions.flask import SessionInterface
+from tests.apps.patient_limits import wait_for_counts
 
 
 shop = Flask(__name__, static_folder=os.environ["FLASK_STATIC"], static_url_path="/static")  # noqa: TID251 - as the test says
@@ -27,4 +28,5 @@ def length() -> str:
     return str(len(request.get_data()))
 
 
+wait_for_counts()
 app = monitor(harden(shop))

@@ -12,6 +12,7 @@ import bottle
 import falcon
 
 from otelmon import Policy, harden, monitor
+from tests.apps.patient_limits import wait_for_counts
 
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def site(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[by
     return FRAMEWORKS[name](environ, start_response)
 
 
+wait_for_counts()
 app = monitor(
     harden(
         site,
