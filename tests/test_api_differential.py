@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from opentelemetry.sdk import metrics as sdk
 from opentelemetry.sdk.metrics import view as sdk_view
@@ -58,7 +58,8 @@ KINDS: Final[dict[Kind, Any]] = {
 #   a process dies. Start and time are those of the ledger and of the reading.
 # - a gauge is of its process, told by the attribute otelmon.worker; the SDK is given that here
 # - a histogram in seconds has the bounds of the HTTP conventions, unless others are advised
-# - bytes, mappings and None in attributes are kept as the texts that the specification gives them
+# - bytes, mappings and None in attributes are kept as the texts that the specification gives them;
+#   what comes to one text is one series, so what the SDK then tells apart is not compared
 # - boundaries of a view are for histograms; the SDK's would make a histogram of any instrument
 # - of two views that come to the same stream the first counts; the SDK shows both by one name
 
@@ -273,7 +274,7 @@ def _as_sdk(view: View) -> Iterator[sdk_view.View]:
 # -- the same, plainly ---------------------------------------------------------------------------
 
 
-def _plainly(data: MetricsData | None) -> dict[str, dict[str, object]]:
+def _plainly(data: MetricsData | None, *, of_sdk: bool = False) -> dict[str, dict[str, object]]:
     """Return figures by what an instrument is, and by attributes with their types."""
     found: dict[str, dict[str, object]] = {}
     for resource in data.resource_metrics if data is not None else ():
@@ -287,7 +288,8 @@ def _plainly(data: MetricsData | None) -> dict[str, dict[str, object]]:
                     repr(_typed(point.attributes)): _figure(point)
                     for point in metric.data.data_points
                 }
-                assert len(points) == len(metric.data.data_points)
+                told_apart = len(points) == len(metric.data.data_points)
+                assert assume(told_apart) if of_sdk else told_apart
                 found.setdefault(repr((scope, what)), points)
     return found
 
@@ -398,7 +400,7 @@ def test_four_processes_come_to_what_the_sdk_comes_to_in_one(
     workers: list[Child[_Worker]], place: Path, story: Story
 ) -> None:
     """Scopes, names, units, kinds, bounds, attributes, sums and buckets are equal."""
-    wanted = _plainly(_by_sdk(story))
+    wanted = _plainly(_by_sdk(story), of_sdk=True)
 
     for told in _by_otelmon(workers, place, story):
         assert told == wanted
