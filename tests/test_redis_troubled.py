@@ -69,7 +69,7 @@ def work(server: Gunicorn, times: int = 16, cookie: str = "") -> list[dict[str, 
     """Have that many requests use everything, eight at once; each must be answered."""
 
     def ask(number: int) -> Answer:
-        return server.get(f"/work/{number % 4}", headers={"Cookie": cookie})
+        return server.get(f"/use/{number % 4}", headers={"Cookie": cookie})
 
     with ThreadPoolExecutor(8) as clients:
         answers = list(clients.map(ask, range(times)))
@@ -118,7 +118,7 @@ def is_exact(server: Gunicorn, store: RedisServer, address: str) -> None:
 
 def visits(visitor: Visitor, times: int = 12) -> list[int]:
     """Return how often a session was seen, at each of so many visits."""
-    return [visitor.get("/work/0").json()["seen"] for _ in range(times)]
+    return [visitor.get("/use/0").json()["seen"] for _ in range(times)]
 
 
 def unchecked(server: Gunicorn) -> float:

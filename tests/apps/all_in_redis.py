@@ -30,16 +30,16 @@ add_check("redis", RedisCheck(client))
 
 
 def shop(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Use all of it at `/work/KEY`; `/patient` asks as redis-py does by itself."""
+    """Use all of it at `/use/KEY`; `/patient` asks as redis-py does by itself."""
     what, _, key = environ["PATH_INFO"].strip("/").partition("/")
-    found = _worked(environ, key) if what == "work" else {}
+    found = _used(environ, key) if what == "use" else {}
     if what == "patient":
         found = {"got": _said(lambda: plain.exists("counted"))}
     start_response("200 OK", [("Content-Type", "application/json")])
     return [json.dumps(found).encode()]
 
 
-def _worked(environ: WSGIEnvironment, key: str) -> dict[str, object]:
+def _used(environ: WSGIEnvironment, key: str) -> dict[str, object]:
     session = environ["otelmon.session"]
     session["seen"] = session.get("seen", 0) + 1
     made: list[str] = []
