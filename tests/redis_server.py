@@ -149,6 +149,13 @@ def running_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisSer
         yield server
 
 
+@pytest.fixture(name="valkey", scope="module")
+def running_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """Run a Valkey for a module that imports this."""
+    with RedisServer(tmp_path_factory.mktemp("valkey"), "valkey") as server:
+        yield server
+
+
 @pytest.fixture(name="server")
 def empty_redis(running: RedisServer) -> RedisServer:
     """Return it as it is when it was started."""

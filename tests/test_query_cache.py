@@ -21,13 +21,13 @@ from otelmon.instruments.libraries import observe_libraries
 from otelmon.instruments.lookups import OPERATIONS, RESULT
 from otelmon.metrics import caches
 from tests.counting import counted_caches, counting  # noqa: F401 - a fixture
-from tests.redis_server import RedisServer, empty_redis, running_redis  # noqa: F401 - fixtures
+from tests.redis_server import RedisServer, empty_redis, running_redis, running_valkey  # noqa: F401 - fixtures
 from tests.tcp_proxy import TcpProxy
 from tests.waiting import until
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.counting import Counting
@@ -40,12 +40,6 @@ def patient(server: RedisServer, **options: Any) -> QueryCache:  # noqa: ANN401 
     """Return a cache that waits for a busy machine, and so keeps what it is to keep."""
     client = redis_client(server.url, socket_timeout=20, socket_connect_timeout=20)
     return QueryCache("tests", client=client, **options)
-
-
-@pytest.fixture(name="valkey", scope="module")
-def _valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("valkey"), "valkey") as server:
-        yield server
 
 
 @pytest.fixture(name="make", params=["redis", "valkey", "memory"])

@@ -17,7 +17,7 @@ from otelmon.hardening.sessions.errors import SessionTooLargeError, SessionValue
 from otelmon.hardening.sessions.measures import CHANGE, CHANGES, ERRORS
 from otelmon.hardening.sessions.middleware import KEY
 from otelmon.hardening.sessions.redis_store import RedisStore
-from tests.redis_server import RedisServer, empty_redis, running_redis  # noqa: F401 - fixtures
+from tests.redis_server import empty_redis, running_redis, running_valkey  # noqa: F401 - fixtures
 from tests.session_site import (  # noqa: F401 - fixtures
     COOKIE,
     OTHER_SECRET,
@@ -38,12 +38,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
     from tests.metered import Metered
-
-
-@pytest.fixture(name="valkey", scope="module")
-def _valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("valkey"), "valkey") as server:
-        yield server
+    from tests.redis_server import RedisServer
 
 
 @pytest.fixture(name="make", params=["redis", "valkey", "cookie"])
