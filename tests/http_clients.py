@@ -88,7 +88,6 @@ def near_peer() -> Iterator[Peer]:
 @pytest.fixture(name="metered")
 def metered_clients() -> Iterator[Metered]:
     """Measure what is asked of this machine; nothing of it may fail."""
-    faults.forget()
     metered = Metered()
     with observe_http_client(hosts={HERE}, meter=metered.meter):
         yield metered

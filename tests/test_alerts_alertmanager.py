@@ -121,7 +121,6 @@ def _miss_nothing(directory: Path, manager: Alertmanager, receiver: Receiver) ->
 
 def assert_is_made_up_for(server: Gunicorn, manager: Alertmanager, receiver: Receiver) -> None:
     """Check what an Alertmanager is told of an outage in which a warning became critical and another was raised."""
-    # Beside it the rule that takes long to fire may fire by now.
     assert until(lambda: manager.states().get(CRITICAL) == "active", 60), server.log
     assert WARNING not in manager.states()
     # Of the same message; the critical one inhibits it, as long as it lasts.

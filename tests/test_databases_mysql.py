@@ -39,7 +39,6 @@ def _mariadb() -> Iterator[MariaDB]:
 def _seen() -> Iterator[Databases]:
     with Databases() as databases:
         yield databases
-    faults.forget()
 
 
 def told(seen: Databases, url: str) -> dict[str, Any]:
