@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.gunicorn_server import Gunicorn
+from tests.held_locks import locks_on
 from tests.waiting import until
 
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
+    from pathlib import Path
 
     import psutil
 
@@ -54,12 +54,7 @@ def cpu_seconds(process: psutil.Process) -> float:
 
 def holder(lock: Path) -> int | None:
     """Return the id of the process that holds the lock on a file, None if nobody does."""
-    inode = lock.stat().st_ino
-    for line in Path("/proc/locks").read_text().splitlines():
-        found = re.search(r"FLOCK +ADVISORY +WRITE (\d+) \w+:\w+:(\d+) ", line)
-        if found and int(found[2]) == inode:
-            return int(found[1])
-    return None
+    return next((held.pid for held in locks_on(lock) if held.kind == "FLOCK"), None)
 
 
 def keeper(server: Gunicorn) -> int | None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import http.client
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from uuid import uuid4
 
 from tests.apps.answers import HELD
+from tests.held_locks import locks_of
 from tests.waiting import until
 
 
@@ -52,7 +52,7 @@ class Flight:
         That is a moment later than the process is seen as a zombie: all of its threads must end.
         """
         self._worker.kill()
-        assert until(lambda: f" {self._worker.pid} " not in Path("/proc/locks").read_text())
+        assert until(lambda: not locks_of(self._worker.pid))
 
     @property
     def landed(self) -> bool:

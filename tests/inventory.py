@@ -9,6 +9,8 @@ from typing import NamedTuple, Self
 
 import psutil
 
+from tests.held_locks import locks_of
+
 
 class Inventory(NamedTuple):
     """Threads, open files and sockets, and locks of one process."""
@@ -35,7 +37,7 @@ class Inventory(NamedTuple):
                     if each.status == psutil.CONN_LISTEN
                 )
             ),
-            locks=sum(f" {pid} " in line for line in Path("/proc/locks").read_text().splitlines()),
+            locks=len(locks_of(pid)),
         )
 
     @classmethod

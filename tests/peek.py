@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import zlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from otelmon import board
 from otelmon.ledger import layout
 from otelmon.ledger.segment import Segment
 from otelmon.metrics.past import Past
+from tests.held_locks import locks_on
 from tests.waiting import until
 
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from otelmon.board import Published
     from tests.gunicorn_server import Gunicorn
 
@@ -80,11 +82,8 @@ def is_told(server: Gunicorn, word: int) -> bool:
 
 
 def holders(path: Path) -> set[int]:
-    """Return the processes that hold a lock on all of a file, as the kernel lists them."""
-    inode = f":{path.stat().st_ino}"
-    lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
-    # A process that waits for the lock has an arrow in the second column.
-    return {int(line[4]) for line in lines if line[1] == "FLOCK" and line[5].endswith(inode)}
+    """Return the processes that hold a lock on all of a file."""
+    return {lock.pid for lock in locks_on(path) if lock.kind == "FLOCK"}
 
 
 def duty(server: Gunicorn) -> set[int]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from tests.held_locks import locks_on
 from tests.load import Load
 from tests.scrapes import Watch, samples, total
 from tests.server_kinds import FORKING, KINDS, SINGLE
@@ -17,6 +17,8 @@ from tests.waiting import until
 
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.gunicorn_server import Answer
 
 
@@ -143,12 +145,7 @@ def leaves_nothing(server: ServerProcess) -> None:
     assert server.left() == [], server.log
     assert not is_open(server.port)
     assert not is_open(server.metrics_port)
-    assert [path for path in server.ledgers.iterdir() if is_locked(path)] == []
-
-
-def is_locked(path: Path) -> bool:
-    """Tell whether any process holds a lock on a file."""
-    return f":{path.stat().st_ino} " in Path("/proc/locks").read_text()
+    assert [path for path in server.ledgers.iterdir() if locks_on(path)] == []
 
 
 @pytest.mark.parametrize("name", SINGLE)
