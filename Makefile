@@ -26,12 +26,15 @@ demo:
 
 # Two runs, because tests marked serial want the machine for themselves.
 # The first has more processes than most machines have spare cores: its tests mostly wait for servers.
+# The second runs although the first failed, so that one look shows all that is to be mended.
 # Compiled before, because every server of a test loads it: that halves what its start costs.
 test:
 	@$(PYTHON) tools/setup.py test
 	@$(BIN)/python -m compileall -q otelmon tests
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -m "not serial"
-	$(BIN)/python -m pytest -m serial
+	@failed=0; set -x; \
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -m "not serial" || failed=1; \
+	$(BIN)/python -m pytest -m serial || failed=1; \
+	{ set +x; } 2>/dev/null; exit $$failed
 
 # Apart from them, because to be watched costs the tests twice the time.
 coverage:
