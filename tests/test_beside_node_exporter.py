@@ -268,7 +268,8 @@ def test_they_agree_while_memory_is_taken(beside: Beside) -> None:
     after = last.row["memory_used_host"]
     assert before is not None
     assert after is not None
-    assert after - before > 0.8 * HELD
+    # Others on the machine take and give back memory meanwhile.
+    assert after - before > 0.5 * HELD
 
 
 def counted() -> tuple[int, int]:
