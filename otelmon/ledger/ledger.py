@@ -160,6 +160,8 @@ class Ledger:
         hold, home = self._hold, self._home
         if hold is None or hold.pen is None:
             return
+        if home is not None and not hold.segment.replaced():
+            hold = self._kept(hold, hold.pen)
         if home is not None and (hold.segment.replaced() or not hold.segment.shared):
             self._join(hold, home)
         if self.pen is not None:
@@ -167,6 +169,19 @@ class Ledger:
             head[layout.HEAD_OLDEST] = self.pen.oldest()
             head[layout.HEAD_DRAINING] = int(draining)
             head[layout.HEAD_BEAT] = time.monotonic_ns()
+
+    def _kept(self, hold: Hold, pen: Pen) -> Hold:
+        """Return the hold, or one of no slot, from which `_join` goes on, if another has the slot.
+
+        That is so where the application itself has opened and closed the file of the locks. What
+        this process has counted until then stays where it is.
+        """
+        if hold.segment.keep(pen.number) or self._hold is not hold:  # closed meanwhile
+            return hold
+        faults.report("ledger", LedgerError(f"Another process has slot {pen.number}, too."))
+        pen.lay_down()
+        self._take_up(self._claim(Segment(), hold.capacity))
+        return self.holding()
 
     def _join(self, hold: Hold, home: Home) -> None:
         """Leave a memory that is not the instance's, if the instance has a slot for this process.

@@ -3,7 +3,8 @@
 `flock` for whole duties, a POSIX byte-range lock for the slots: the latter is never inherited by a
 fork, and the kernel tells who is alive without anybody trying the lock. It has one trap: closing
 *any* descriptor of the file drops all of the process's locks on it, so the file of the range locks
-is opened once per process and never by anything else.
+is opened once per process and never by anything else. Whoever only wants to look at such a file asks
+`has_open` first.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import struct
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from otelmon.errors import LedgerError
@@ -26,7 +28,6 @@ if sys.platform != "win32":  # where nothing is shared, and this module only imp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 
 # struct flock of Linux: type, whence, start, length, pid.
@@ -62,7 +63,9 @@ class RangeLocks:
         return os.fstat(self._fd).st_ino
 
     def take(self, byte: int) -> bool:
-        """Own *byte* from now on, unless another process does."""
+        """Own *byte* from now on, unless another process does, or the file was closed here."""
+        if self._fd == _CLOSED:
+            return False
         try:
             fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
         except (BlockingIOError, PermissionError):
@@ -104,6 +107,26 @@ class RangeLocks:
         # The number first: once closed it may belong to a file of the application's.
         fd, self._fd = self._fd, _CLOSED
         os.close(fd)
+
+
+def has_open(path: Path) -> bool:
+    """Tell whether this process has a file open, in any of its interpreters.
+
+    Raises:
+        OSError: the kernel does not tell.
+    """
+    try:
+        wanted = path.stat()
+    except FileNotFoundError:
+        return False
+    return any(_is_open_on(int(fd.name), wanted) for fd in Path("/proc/self/fd").iterdir())
+
+
+def _is_open_on(fd: int, wanted: os.stat_result) -> bool:
+    # What lists them is among them, and another thread may close one meanwhile.
+    with contextlib.suppress(OSError):
+        return os.path.samestat(os.fstat(fd), wanted)
+    return False
 
 
 class Lease:

@@ -17,7 +17,7 @@ from otelmon.errors import LedgerError
 from otelmon.ledger import layout, quotas
 from otelmon.ledger.files import open_private, prepare
 from otelmon.ledger.identity import Process
-from otelmon.ledger.locks import RangeLocks, directory_lock
+from otelmon.ledger.locks import RangeLocks, directory_lock, has_open
 from otelmon.ledger.quota_file import QuotaFile
 from otelmon.ledger.segment import SharedSegment
 
@@ -105,7 +105,7 @@ def _tidy(place: Path, identity: Identity) -> None:
         if _left_behind(other, _LEDGER, identity):
             remove(other)
     for other in place.glob(_QUOTAS.pattern):
-        # Never one's own: to look at its locks would drop those that this process has.
+        # Never one's own: what clients have used up outlives a restart of the server.
         if other.stem != identity.name and _left_behind(other, _QUOTAS, identity):
             remove(other, _QUOTAS.suffixes)
 
@@ -148,16 +148,20 @@ def _left_behind(path: Path, kind: _Kind, identity: Identity) -> bool:
     if identity.told and path.stem == identity.name:
         # For a moment nobody may live who has a slot, and the server may have been replaced.
         return False
+    held = path.with_suffix(kind.locks)
     try:
-        locks = RangeLocks(path.with_suffix(kind.locks))
-        try:
-            if locks.owned(0, kind.bytes):
-                return False
-        finally:
-            locks.close()
-        return _ended(path, kind, identity)
+        # The locks last: to look at those of this process's own would drop them.
+        return _ended(path, kind, identity) and not has_open(held) and not _locked(held, kind)
     except (OSError, LedgerError):
         return False
+
+
+def _locked(held: Path, kind: _Kind) -> bool:
+    locks = RangeLocks(held)
+    try:
+        return locks.owned(0, kind.bytes)
+    finally:
+        locks.close()
 
 
 def _ended(path: Path, kind: _Kind, identity: Identity) -> bool:

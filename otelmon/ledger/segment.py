@@ -91,6 +91,10 @@ class Segment:
     def enter(self, number: int) -> None:
         """Be seen as the slot's live owner from now on."""
 
+    def keep(self, number: int) -> bool:  # noqa: ARG002 - nobody else sees it
+        """Make sure that an entered slot is this process's; False if another process owns it."""
+        return True
+
     def owned_by_another(self, number: int) -> bool:  # noqa: ARG002 - nobody else sees it
         """Tell whether another process lives that owns the slot."""
         return False
@@ -231,6 +235,14 @@ class SharedSegment(Segment):
     def enter(self, number: int) -> None:
         """Take the slot's second lock, which tells readers of a live owner."""
         self._locks.take(_LIVE_LOCKS + number)
+
+    def keep(self, number: int) -> bool:
+        """Take both locks again, for they are gone if anybody here has closed the locks' file.
+
+        Another process may have come and gone meanwhile; the slot tells who was its last owner.
+        """
+        taken = self._locks.take(number) and self._locks.take(_LIVE_LOCKS + number)
+        return taken and self.slot(number).head[layout.HEAD_PID] == os.getpid()
 
     def owned_by_another(self, number: int) -> bool:
         """Ask the kernel whether another process has entered the slot."""
