@@ -119,12 +119,12 @@ def beside() -> Iterator[Beside]:
     exporter = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         both = Beside(port)
-        assert until(lambda: answers(both), 20)
+        assert until(lambda: answers(both), 60)
         yield both
         assert both.failed == []
     finally:
         exporter.terminate()
-        exporter.wait(10)
+        exporter.wait(30)
 
 
 def answers(both: Beside) -> bool:
