@@ -42,10 +42,15 @@ class Page(BaseHTTPRequestHandler):
         self.wfile.write(b'{"application": {"request_count": 7}, "workers": {"total": 3}}')
     do_POST = do_GET
 
+    def log_message(self, *_):
+        pass
+
 fd = int(sys.argv[sys.argv.index("--bind") + 1].removeprefix("fd://"))
 shop = HTTPServer(("127.0.0.1", 0), Page, bind_and_activate=False)
 shop.socket.close()
 shop.socket = socket.socket(fileno=fd)
+# Who has waited too long is gone: that is no word of the log.
+shop.handle_error = lambda *_: None
 print("This is the log.", flush=True)
 shop.serve_forever()
 """
