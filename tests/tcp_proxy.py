@@ -29,6 +29,8 @@ class TcpProxy:
         """Pieces of bytes that clients have sent so far"""
         self.delay = 0.0
         """Seconds that each piece of an answer is held back"""
+        self.held = 0
+        """Pieces of answers that were held back so far"""
         self._silent = False
         self._refusing = False
         self._ended = threading.Event()
@@ -119,6 +121,7 @@ class TcpProxy:
                 if not answers:
                     self.asked += 1
                 elif self.delay:
+                    self.held += 1
                     self._ended.wait(self.delay)
                 if not (answers and self._silent):
                     target.sendall(data)

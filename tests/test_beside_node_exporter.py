@@ -74,6 +74,10 @@ class Beside:
         """Return what the exporter says."""
         return samples(ask(self._port, "/metrics").text)
 
+    def collect(self) -> Row:
+        """Return what we say."""
+        return self._meter.collect()
+
     def read(self) -> Moment:
         """Read all three within 200 ms; a scrape that took longer is no moment."""
         found: list[Moment] = []
@@ -88,7 +92,7 @@ class Beside:
     def _quick(self) -> list[Moment]:
         """Read all three once; return nothing if it took longer."""
         began = time.monotonic()
-        moment = Moment(before=self.scrape(), row=self._meter.collect(), after=self.scrape())
+        moment = Moment(before=self.scrape(), row=self.collect(), after=self.scrape())
         return [moment] if time.monotonic() - began < WITHIN else []
 
     def stretch(self) -> tuple[Moment, Moment]:
@@ -119,12 +123,12 @@ def beside() -> Iterator[Beside]:
     exporter = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         both = Beside(port)
-        assert until(lambda: answers(both), 20)
+        assert until(lambda: answers(both), 60)
         yield both
         assert both.failed == []
     finally:
         exporter.terminate()
-        exporter.wait(10)
+        exporter.wait(30)
 
 
 def answers(both: Beside) -> bool:
@@ -169,10 +173,15 @@ def busy(found: Samples) -> tuple[float, float]:
     return sum(every.values()) - idle, sum(every.values())
 
 
-def cpu(first: Samples, last: Samples) -> float:
-    """Return the share of the CPUs between two scrapes, percent."""
-    (busy_then, all_then), (busy_now, all_now) = busy(first), busy(last)
-    return 100 * (busy_now - busy_then) / (all_now - all_then)
+def cpu(first: Moment, last: Moment) -> tuple[float, float]:
+    """Return the least and the most that the share of the CPUs can be between our two looks, percent.
+
+    Each look is somewhere between two scrapes, and what the CPUs did on the way to it is not known.
+    """
+    (busy_then, all_then), (busy_by_now, all_by_now) = busy(first.after), busy(last.before)
+    (busy_before, all_before), (busy_now, all_now) = busy(first.before), busy(last.after)
+    least, most = busy_by_now - busy_then, busy_now - busy_before
+    return 100 * least / (all_now - all_before), 100 * most / (all_by_now - all_then)
 
 
 def of_root(name: str) -> Callable[[Samples], float]:
@@ -238,8 +247,7 @@ def compare(first: Moment, last: Moment) -> None:
         agree(last.row[field], (theirs(last.before), theirs(last.after)))
     for field, theirs in PERCENT.items():
         agree(last.row[field], (theirs(last.before), theirs(last.after)), points=2)
-    shares = (cpu(first.after, last.before), cpu(first.before, last.after))
-    agree(last.row["cpu_percent_host"], shares, points=2)
+    agree(last.row["cpu_percent_host"], cpu(first, last), points=2)
 
 
 def test_they_agree_on_a_machine_as_it_is(beside: Beside) -> None:
@@ -261,15 +269,22 @@ def test_they_agree_while_all_cpus_are_busy(beside: Beside) -> None:
 
 def test_they_agree_while_memory_is_taken(beside: Beside) -> None:
     """Half a GiB that a process holds is there for both."""
-    before = beside.read().row["memory_used_host"]
+    before = used(beside)
     with running(HOLD, 1):
+        taken = used(beside)
         first, last = beside.stretch()
+        held = used(beside)
+    given_back = used(beside)
     compare(first, last)
-    after = last.row["memory_used_host"]
-    assert before is not None
-    assert after is not None
-    # Others on the machine take and give back memory meanwhile.
-    assert after - before > 0.5 * HELD
+    # Other programs may take or give back much at one of both moments.
+    assert max(taken - before, held - given_back) > 0.8 * HELD
+
+
+def used(beside: Beside) -> float:
+    """Return the memory in use."""
+    found = beside.collect()["memory_used_host"]
+    assert found is not None
+    return found
 
 
 def counted() -> tuple[int, int]:
@@ -285,7 +300,14 @@ def counted() -> tuple[int, int]:
 
 
 def test_processes_and_threads_are_those_of_proc(beside: Beside) -> None:
-    """Between two looks at all processes, give or take 2 %."""
-    before, row, after = counted(), beside.read().row, counted()
+    """Between two looks at all processes that found as many, give or take 2 %."""
+    looks: list[tuple[tuple[int, int], Row, tuple[int, int]]] = []
+
+    def as_many() -> bool:
+        looks.append((counted(), beside.collect(), counted()))
+        return looks[-1][0] == looks[-1][2]
+
+    assert until(as_many)
+    before, row, after = looks[-1]
     agree(row["process_count"], (before[0], after[0]))
     agree(row["thread_count"], (before[1], after[1]))

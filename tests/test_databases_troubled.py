@@ -172,7 +172,8 @@ def test_nobody_waits_for_the_limit(seen: Databases, shop: Engine, proxy: TcpPro
         one.execute(text("SELECT 1"))
     proxy.delay = 3600.0
     assert not seen.provider.observe(seconds=0.1)
-    # What the network still holds back is the answer to the question.
+    # What the network still holds back is the answer to the question, which may come late.
+    assert until(lambda: proxy.held == 1)
     proxy.delay = 0.0
     with shop.connect() as one:
         assert one.scalar(text("SELECT 2")) == 2
@@ -202,10 +203,16 @@ def test_engines_of_asyncio_are_counted(postgres: Postgres, seen: Databases) -> 
 
     async def work() -> None:
         shop = create_async_engine(postgres.url("shop"), pool_size=1, max_overflow=1)
+        # Whoever is quick could give one connection to all others before there is a second.
+        both, taken = asyncio.Event(), []
 
         async def ask() -> None:
             async with shop.connect() as one:
                 await one.execute(text("SELECT 1"))
+                taken.append(one)
+                if len(taken) == 2:
+                    both.set()
+                await both.wait()
                 used.append(seen.pool(NAME)["used"])
 
         await asyncio.gather(*(ask() for _ in range(6)))

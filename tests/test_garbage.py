@@ -5,12 +5,14 @@ from __future__ import annotations
 import gc
 import os
 import threading
+import time
 import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
 
 from otelmon.errors import OtelmonError
+from otelmon.instruments import garbage as module
 from otelmon.instruments.garbage import Garbage
 from otelmon.instruments.process import COLLECTIONS, PAUSE, of_generation
 from otelmon.instruments.runtime import Runtime
@@ -47,12 +49,15 @@ def pauses(source: Garbage) -> list[float]:
 
 
 def test_each_generation_has_its_runs_and_their_time(garbage: Garbage) -> None:
-    """One run of the youngest, two of the next, one of all; the last takes longest."""
+    """One run of the youngest, two of the next, one of all; each took no longer than its call."""
+    took = [0] * 3
     for generation in (0, 1, 1, 2):
+        began = time.perf_counter_ns()
         gc.collect(generation)
+        took[generation] += time.perf_counter_ns() - began
     assert collections(garbage) == [1, 2, 1]
-    assert all(pauses(garbage))
-    assert pauses(garbage)[2] == max(pauses(garbage))
+    for pause, whole in zip(pauses(garbage), took, strict=True):
+        assert 0 < pause <= whole / 1e9
 
 
 def test_the_time_is_that_between_both_calls() -> None:
@@ -101,10 +106,13 @@ def test_to_hear_makes_nothing_that_the_collector_looks_at(garbage: Garbage) -> 
     tracked = gc.get_count()[0]
     tracemalloc.start()
     hear(100_000)
-    kept, _ = tracemalloc.get_traced_memory()
+    counted = gc.get_count()[0]
+    # Of its own lines: another thread, as xdist has one, may get a message meanwhile.
+    own = tracemalloc.Filter(inclusive=True, filename_pattern=module.__file__)
+    kept = tracemalloc.take_snapshot().filter_traces([own]).statistics("filename")
     tracemalloc.stop()
-    assert abs(gc.get_count()[0] - tracked) < 50
-    assert kept < 2_000
+    assert abs(counted - tracked) < 50
+    assert sum(each.size for each in kept) < 2_000
 
 
 def test_it_may_run_in_the_middle_of_its_own_measuring() -> None:
