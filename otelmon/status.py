@@ -193,8 +193,8 @@ def _of_instance(known: Mapping[str, Any]) -> Iterator[str]:
     yield f"  since {known['since']}; server process {_said(server['pid'])} {runs}"
     yield f"  status {known['monitoring']['status']} at {known['timestamp']}"
     yield (
-        f"  totals: {totals['requests']} requests, {totals['errors']} errors, {totals['lost']} lost; "
-        f"{totals['starts']} worker starts, {totals['deaths']} deaths"
+        f"  totals: requests {totals['requests']}, errors {totals['errors']}, lost {totals['lost']}, "
+        f"worker starts {totals['starts']}, worker deaths {totals['deaths']}"
     )
     if not known["otelmon"]["instance"]["complete"]:
         yield "  incomplete: a process counts for itself, and is not in these totals"
