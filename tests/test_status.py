@@ -167,16 +167,18 @@ def test_where_there_is_nothing_it_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Exit code 1 and a sentence that names the directory, which is not made for it."""
-    place = tmp_path / "none"
+    place = tmp_path / "otelmon-1"
+    (tmp_path / "otelmon-2").mkdir()
     environ = {"OTELMON_DIR": str(place)}
 
     assert cli.main(["status"], environ) == 1
     out, err = capsys.readouterr()
     assert out == ""
     assert f"No instance was found in {place}. Give the server's OTELMON_DIR" in err
+    assert f"Other users have {tmp_path / 'otelmon-2'}." in err
     assert cli.main(["status", "--json"], environ) == 1
     assert json.loads(capsys.readouterr().out)["instances"] == []
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [tmp_path / "otelmon-2"]
 
 
 def test_a_file_that_cannot_be_read_is_named_with_the_reason(
