@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_export(commands)
     _add_collect(commands)
+    _add_status(commands)
     return parser
 
 
@@ -258,6 +259,29 @@ def _collect(options: argparse.Namespace, environ: Mapping[str, str]) -> None:
     for note in done.notes:
         sys.stderr.write(f"otelmon: {note}\n")
     _say(f"{done.files} files in {root}: {done.written} written, {done.removed} removed.")
+
+
+def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "status",
+        help="tell how the instances of this machine do, also when no port answers",
+        description="Read the ledgers in OTELMON_DIR, or where it lies without that, and tell of "
+        "each instance its totals, its workers and what its keeper said last. Nothing is changed, "
+        "and no process is asked: run it as the user of the workers.",
+    )
+    parser.set_defaults(run=_status)
+    parser.add_argument("--json", action="store_true", help="as JSON, for programs")
+    parser.add_argument(
+        "--env-file", type=Path, metavar="FILE", help="variables that go before the environment's"
+    )
+
+
+def _status(options: argparse.Namespace, environ: Mapping[str, str]) -> None:
+    from otelmon import status
+    from otelmon.settings.env_file import read_env_file
+
+    own = {} if options.env_file is None else read_env_file(options.env_file)
+    status.run(Settings.from_env({**environ, **own}), _say, as_json=options.json)
 
 
 def require(packages: Sequence[str], install: str) -> None:

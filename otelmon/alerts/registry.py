@@ -20,11 +20,11 @@ _rules: dict[str, Rule] = {}
 
 
 def add_rule(rule: Rule) -> None:
-    """Have *rule* judged beside the built-in ones; in place of an earlier one with its id.
+    """Judge *rule* beside the built-in ones; it replaces an earlier rule with its id.
 
-    Call it where the application is set up, in every process alike: whichever process is the
-    keeper judges by the rules that it knows, and resolves an alert whose rule it does not have. A
-    *value* of the rule's own runs there, in a thread of its own, with two seconds for all of them.
+    Call it where the application is set up, in every process alike: the keeper, whichever process
+    that is, judges the rules that it knows, and resolves an alert whose rule it does not know. It
+    calls a rule's own *value* in a thread beside its own, and waits two seconds for all of them.
 
     Raises:
         ConfigError: a built-in rule has that id.

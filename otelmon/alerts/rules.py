@@ -33,15 +33,17 @@ _LONGEST: Final = {"metric": 255, "unit": 63, "subject": 200, "summary": 300, "d
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rule:
-    """One alert: what it looks at, when it fires and when it resolves.
+    """One alert: which figure it looks at, when it fires and when it resolves.
 
-    Either *value* returns the figure, or *metric* names a series: one of `/api/metrics/history`, or
-    an instrument made through the OpenTelemetry API, of which *aggregation* makes one figure:
-    `sum`, `mean`, `min` or `max` of what all series and processes say now, `rate` of a counter or
-    of a histogram's records per second, `average` of a histogram's amounts, both over the window.
+    Give either *value*, a function that returns the figure, or *metric*, the name of a series of
+    `/api/metrics/history` or of an instrument made through the OpenTelemetry API. Of an instrument,
+    *aggregation* makes one figure: `sum`, `mean`, `min` or `max` of what all series and processes
+    say now, `rate` of a counter or of a histogram's records per second, `average` of a histogram's
+    amounts, both over the window.
 
-    A figure breaches a level strictly past its threshold. The alert fires once that has held for
-    *for_seconds* and resolves once the figure was clear of the warning for *resolve_seconds*.
+    The figure breaches a level while it is strictly past its threshold. The alert fires when that
+    has lasted for *for_seconds*, and resolves when the figure has been clear of the warning for
+    *resolve_seconds*.
 
     Raises:
         ConfigError: something of it cannot be; the message names every field that is wrong.

@@ -49,7 +49,7 @@ class Unseen:
             said += f"; near: {', '.join(near)}"
         log.warning(
             "The rule %s has no data: there is %s. It judges nothing until something is recorded by "
-            "that name; if it is mistyped, mend metric of the rule.",
+            "that name; if the name is mistyped, correct `metric` of the rule.",
             rule.id,
             said,
         )

@@ -34,16 +34,18 @@ _MOST_DIGITS: Final = 18  # more bytes than anybody has; int() refuses thousands
 
 
 class BodyLimit:
-    """Refuses bodies that are too long, before *app* is called where their length is declared.
+    """Answers 413 to a body that is too long; if its length is declared, without calling *app*.
 
-    *max_bytes* is MAX_CONTENT_LENGTH unless given, 16 MiB by default, and `"off"` is no limit.
-    *prefixes* has other limits for parts of the application, in bytes or `"off"`: the longest that
-    the path begins with holds, by whole segments, below SCRIPT_NAME: `/up` is not `/upload`.
+    *max_bytes* is the limit: MAX_CONTENT_LENGTH unless given, which is 16 MiB by default; `"off"`
+    is no limit. *prefixes* gives parts of the application another one, in bytes or `"off"`, by the
+    beginning of the path below SCRIPT_NAME. Whole segments are compared, so `/up` is not `/upload`,
+    and of several prefixes that fit the longest decides.
 
-    A Content-Length above the limit is answered with 413, one that is no length with 400. A body
-    without one is counted while the application reads. The read that finds too much raises
-    `BodyTooLargeError`, and whatever the application makes of that, the client gets 413; where a
-    part of another answer was sent already, the connection breaks off. Nothing is kept in memory.
+    A request whose Content-Length is above the limit gets 413, one whose Content-Length is no
+    length 400. If there is none, the bytes are counted while the application reads. The read that
+    passes the limit raises `BodyTooLargeError`, and the client gets 413 whatever the application
+    does then; if a part of another answer was sent already, the connection is cut. The body is
+    never kept in memory.
 
     Raises:
         ConfigError: a limit or a prefix cannot be used; with all that are wrong.

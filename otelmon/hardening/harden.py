@@ -39,18 +39,21 @@ def harden(  # noqa: PLR0913 - each is optional and named
     body_limits: Mapping[str, int | Off] | None = None,
     secure: bool = True,
 ) -> WSGIApplication:
-    """Return *app* behind `Static`, `RateLimit`, `BodyLimit` and `Sessions`, as the settings say.
+    """Put `Static`, `RateLimit`, `BodyLimit` and `Sessions` around *app*; return the result.
 
-    Static files where STATIC_ROOT is set, a rate limit and a body limit unless RATE_LIMIT and
-    MAX_CONTENT_LENGTH are off, sessions where SESSION_SECRET is set; when the server begins to serve,
-    `monitor` logs which. *policies*, *key*, *allow* and *exempt* are those of `RateLimit`, *body_limits*
-    the prefixes of `BodyLimit`, *secure* that of `Sessions`. For all other options compose the parts.
+    The settings say which of them: `Static` only with STATIC_ROOT and `Sessions` only with
+    SESSION_SECRET, `RateLimit` unless RATE_LIMIT is off and `BodyLimit` unless MAX_CONTENT_LENGTH
+    is. When the server begins to serve, `monitor` logs what is in use. `RateLimit` gets *policies*,
+    *key*, *allow* and *exempt*, `BodyLimit` gets *body_limits* as its prefixes, `Sessions` gets
+    *secure*. Whoever needs other options puts the parts around the application one by one.
 
-    From the outside in: a static file costs its client nothing of the rate limit; of a request that
-    is over it no body is read; and what is too long never touches a session. `monitor` belongs around
-    all of it, because refusals count too; an *app* that is monitored keeps it there.
+    A request passes them in the order above. So a static file does not count against the rate
+    limit, the body of a request over the rate limit is not read, and a body that is too long
+    touches no session. Write `monitor(harden(app))`, so that refusals are counted; around an *app*
+    that is monitored already, `monitor` stays the outermost by itself.
 
-    OTELMON_DISABLED switches the two limits off, and not the two that an application stands on.
+    OTELMON_DISABLED switches the two limits off. Static files and sessions stay, because the
+    application does not work without them.
 
     Raises:
         ConfigError: settings or arguments cannot be used, or a library is missing; with all of it.

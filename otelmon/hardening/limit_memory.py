@@ -108,7 +108,10 @@ class LimitMemory:
             memory, self._look_at = memory or private_quotas(), now + _JOIN_SECONDS
         else:
             if memory is not None:
-                log.warning("This process has joined the others' rate limits; counts begin anew.")
+                log.warning(
+                    "This process counts rate limits together with the other workers again; what it "
+                    "had counted alone is dropped."
+                )
             self._file, memory = shared, shared.quotas
             self._look_at = now + _LOOK_SECONDS
         if memory is not self._quotas:

@@ -34,11 +34,11 @@ Path = str | re.Pattern[str]
 class Policy:
     """How often one client may send certain requests.
 
-    *rate* is text such as `5/minute` or `100/minute;1000/hour`, all of whose parts hold. *paths*
-    are prefixes, which end where a part of the path ends (`/login` is also `/login/form`, not
-    `/logins`), or compiled patterns that match a path as a whole; none means all. *methods* are
-    names such as `POST`; none means all, and `GET` is also `HEAD`. *name* is shown to clients, in
-    figures, and tells the counts of one policy from another's.
+    *rate* is text such as `5/minute` or `100/minute;1000/hour`; all parts of it must be kept.
+    *paths* says for which paths it holds, without any for all: a prefix stands for whole segments
+    (`/login` is also `/login/form`, not `/logins`), a compiled pattern must match the whole path.
+    *methods* are names such as `POST`, without any all; `GET` is also `HEAD`. Clients and figures
+    show the *name*, and each name has counts of its own.
     """
 
     name: str

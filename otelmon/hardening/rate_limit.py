@@ -48,23 +48,24 @@ _QUOTA_EXCEEDED: Final = "https://iana.org/assignments/http-problem-types#quota-
 
 
 class RateLimit:
-    """Refuses what a client asks too often: 429, with Retry-After and problem+json.
+    """Answers 429 to a client that asks too often, with Retry-After and problem+json.
 
-    Without arguments each client has RATE_LIMIT (100/minute) for all that it asks. *limit* goes
-    before that, as text such as `100/minute;1000/hour`, and `off` means no default; *policies* hold
-    beside it. A request passes if each policy that is about it admits it; if one refuses, it is
-    counted under none. What is counted are requests, not answers.
+    Without arguments each client may send RATE_LIMIT requests (100/minute), whatever they are for.
+    *limit* replaces that, as text such as `100/minute;1000/hour`; `off` is no such limit.
+    *policies* add limits for certain requests. A request passes if every policy that applies to it
+    lets it pass; a refused one is counted under none of them. Requests are counted, not answers.
 
     A client is an address, for IPv6 a /64; TRUSTED_PROXIES says how many proxies are in front.
     *key* tells clients apart in another way: it is called with the environ and returns text or a
-    whole number, None (or an empty text) for who is to be counted by the address, or
-    `RateLimit.UNLIMITED`. Where it raises or returns something else the address counts, too.
-    *allow* are networks, and *exempt* paths (see `Policy`), that are not limited, nor are the
-    endpoints of `monitor`. Where nobody can tell the client, as on a unix socket, its requests
-    pass; that is logged once and counted.
+    whole number, or `RateLimit.UNLIMITED` for a client without a limit. If it returns None, an
+    empty text or anything else, or raises, the address is taken instead. *allow* lists networks and
+    *exempt* paths (see `Policy`) that are not limited; the endpoints of `monitor` never are. A
+    request whose client cannot be told, as on a unix socket, passes; that is logged once and
+    counted.
 
-    Counts lie in shared memory, or in Redis if REDIS_URL is set, under OTEL_SERVICE_NAME. If they
-    cannot be had within 0.25 s, a request passes and is counted as unchecked.
+    All workers share the counts: in shared memory, or in Redis if REDIS_URL is set, there under
+    OTEL_SERVICE_NAME. If the counts cannot be had within 0.25 s, the request passes and is counted
+    as unchecked.
 
     *legacy_headers* adds X-RateLimit-Limit, -Remaining and -Reset (seconds).
 

@@ -41,16 +41,17 @@ _SHOWN: Final = 80
 
 
 class Static:
-    """Answers GET and HEAD below a prefix with the files of a directory; all else is *app*'s.
+    """Serves a directory's files to GET and HEAD below a prefix; *app* gets all other requests.
 
-    *root*, *prefix* and *max_age* are STATIC_ROOT, STATIC_PREFIX and STATIC_MAX_AGE unless given.
-    Names with a hash in them are cached for *max_age* seconds, a year, and never asked for again:
-    those that `otelmon collect` or Django's ManifestStaticFilesStorage lists, and those that the
-    regular expression *hashed* finds, if there is one. All others are cached for an hour.
+    *root* is the directory, *prefix* the path before its files; STATIC_ROOT and STATIC_PREFIX
+    unless given. Clients keep a file whose name has a hash in it for *max_age* seconds
+    (STATIC_MAX_AGE, a year) and do not ask for it again. These names are those that `otelmon
+    collect` or Django's ManifestStaticFilesStorage lists, and those that the regular expression
+    *hashed* finds, if it is given. Clients keep all other files for an hour.
 
-    Dotfiles, and links that lead out of *root*, are not there, also if they come later: they get a
-    404, and *app* is not asked, which may serve static files by laxer rules. In the metrics all of
-    this is one route, the prefix.
+    Dotfiles and links that lead out of *root* get a 404, also those that are made later. *app* is
+    not asked for them: it may serve static files by laxer rules. In the metrics all of this is one
+    route, the prefix.
 
     Raises:
         ConfigError: there is no directory, WhiteNoise is not installed, or a value is none.

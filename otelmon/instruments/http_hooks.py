@@ -156,7 +156,9 @@ class Hooks:
                 seen = True
                 faults.report("http_client_hook", error)
         if not seen:
-            log.warning("No outgoing request will be seen: neither urllib3 nor httpx is installed.")
+            log.warning(
+                "Outgoing requests are not measured: neither urllib3 nor httpx is installed."
+            )
 
     def remove(self) -> None:
         """Leave all libraries as they were."""

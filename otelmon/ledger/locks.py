@@ -53,9 +53,9 @@ if hasattr(os, "register_at_fork"):  # Windows has no forks
 class RangeLocks:
     """One byte of a lock file per thing to be owned by one process."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or create the lock file."""
-        self._fd = open_private(path, os.O_RDWR | os.O_CREAT)
+    def __init__(self, path: Path, *, create: bool = True) -> None:
+        """Open the lock file; without *create* one that is there, only to ask who owns what."""
+        self._fd = open_private(path, os.O_RDWR | os.O_CREAT if create else os.O_RDONLY)
 
     @property
     def inode(self) -> int:

@@ -157,6 +157,8 @@ class Segment:
 class SharedSegment(Segment):
     """A ledger file, mapped. Space is taken before it is written, never by writing."""
 
+    access = mmap.ACCESS_DEFAULT
+
     def __init__(self, path: Path, *, header: layout.Header) -> None:
         """Open the ledger file at *path*, or create it with *header*.
 
@@ -172,7 +174,7 @@ class SharedSegment(Segment):
         self._fd = open_private(path, os.O_RDWR | os.O_CREAT)
         try:
             self._prepare(header)
-            self._use(memoryview(mmap.mmap(self._fd, layout.SLOTS_AT)))
+            self._use(self._mapped(layout.SLOTS_AT, at=0))
             self._locks = self._bound_locks()
         except BaseException:
             os.close(self._fd)
@@ -225,8 +227,11 @@ class SharedSegment(Segment):
                 raise LedgerError(f"The ledger {self.path} was closed by this process.")
             length = _BLOCK * layout.SLOT_BYTES
             at = layout.SLOTS_AT + number * length
-            self._blocks[number] = memoryview(mmap.mmap(self._fd, length, offset=at))
+            self._blocks[number] = self._mapped(length, at=at)
         return self._blocks[number]
+
+    def _mapped(self, length: int, *, at: int) -> memoryview:
+        return memoryview(mmap.mmap(self._fd, length, access=self.access, offset=at))
 
     def claim(self, number: int) -> bool:
         """Take the slot's first lock, which keeps others from claiming it."""

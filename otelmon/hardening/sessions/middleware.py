@@ -41,14 +41,15 @@ LEAST_BYTES: Final = 16
 class Sessions:
     """Gives each request a `Session` in `environ["otelmon.session"]`.
 
-    Kept in Redis at *url* (REDIS_URL unless given) as JSON, for *lifetime* seconds from the last
-    use (SESSION_LIFETIME, 86400), under an id that the client has in a signed cookie; without Redis
-    in the signed cookie itself. *secrets* (SESSION_SECRET) sign: the first signs, all are believed;
-    16 bytes are the least. A session that is not touched costs nothing: no reading, no header.
+    With Redis at *url* (REDIS_URL unless given) the session is JSON there, and the client has its
+    id in a signed cookie; without Redis the signed cookie holds the session itself. It ends
+    *lifetime* seconds (SESSION_LIFETIME, 86400) after its last use. *secrets* (SESSION_SECRET) sign
+    the cookie: the first one signs, any of them is accepted, and each has at least 16 bytes. A
+    session that the application does not touch costs nothing: it is not read and no header is sent.
 
-    *cookie* is the cookie's name, `__Host-session` unless given; *secure* False is for plain http
-    while developing, and names it `session`. Where Redis fails the session is empty, `available` is
-    False and the application goes on. See docs/sessions.md.
+    *cookie* is the cookie's name, `__Host-session` unless given. With *secure* False, for plain
+    http while developing, it is `session`. Where Redis fails the session is empty, its `available`
+    is False, and the application goes on. See docs/sessions.md.
 
     Raises:
         ConfigError: there is no secret, or something cannot be used.

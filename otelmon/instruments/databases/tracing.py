@@ -40,7 +40,9 @@ class Spans:
                 _attach(getattr(engine, "_proxied", engine))
         except ImportError:
             self._missing = True
-            log.info("Queries make no spans: opentelemetry-instrumentation-sqlalchemy is missing.")
+            log.info(
+                "No spans of queries: opentelemetry-instrumentation-sqlalchemy is not installed."
+            )
         except Exception as error:  # noqa: BLE001 - the application gets its connection all the same
             faults.report("database_spans", error)
 

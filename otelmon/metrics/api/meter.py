@@ -197,8 +197,8 @@ class Meter(metrics.Meter):
             if callbacks and tuple(callbacks) != made.callbacks:
                 self._warn(
                     f"{made.name} callbacks",
-                    f"{made.name!r} of {self._scope.name!r} is made again with other callbacks: "
-                    "those of the first time are asked.",
+                    f"{made.name!r} of {self._scope.name!r} is created again with other callbacks: "
+                    "only those of the first time are called.",
                 )
         return made
 
@@ -245,8 +245,8 @@ def _advised(name: str, bounds: object) -> tuple[float, ...] | None:
         if list(found) == sorted(set(found)) and all(map(math.isfinite, found)):
             return found
     log.warning(
-        "The boundaries advised for %s are not followed: they must be finite numbers that "
-        "strictly grow, and are %r.",
+        "The boundaries advised for %s are not used: they must be finite numbers, each above the "
+        "one before, and are %r.",
         name,
         bounds,
     )

@@ -56,7 +56,10 @@ class MeterProvider(metrics.MeterProvider):
         if self.silent:
             return metrics.NoOpMeter(name, version, schema_url)
         if not name:
-            log.warning("A meter is asked for without a name; %r is not one.", name)
+            log.warning(
+                "get_meter() was called with %r, which is no name: its instruments have a scope without one.",
+                name,
+            )
         known = attributes if isinstance(attributes, Mapping) else {}
         scope = Scope(str(name or ""), version or "", schema_url or "", normalised(known))
         key = (*scope[:3], *told_apart(scope.attributes))

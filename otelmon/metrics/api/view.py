@@ -22,7 +22,7 @@ _MERGES: Final = ("worker", "sum", "min", "max", "recent")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class View:
-    """What to make of the instruments that it matches; what is None stays as it was.
+    """Says how the instruments that it matches are recorded; what is None changes nothing.
 
     `View(instrument_name="queue.*", merge="sum")` matches by names with the wildcards `*` and `?`,
     whatever their case. An instrument that several views match is recorded once for each of them.
