@@ -5,10 +5,8 @@ For a command that looks while nothing else answers: it makes, locks, follows an
 
 from __future__ import annotations
 
-import contextlib
 import mmap
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from otelmon.errors import LedgerError
@@ -16,11 +14,12 @@ from otelmon.ledger import layout, reader
 from otelmon.ledger.files import open_private
 from otelmon.ledger.identity import Process, boot_id, network_namespace
 from otelmon.ledger.keys import Keys
-from otelmon.ledger.locks import RangeLocks
+from otelmon.ledger.locks import RangeLocks, has_open
 from otelmon.ledger.segment import SharedSegment
 
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
 
     from otelmon.ledger.reader import Reading
@@ -63,7 +62,7 @@ class _ReadOnlySegment(SharedSegment):
 
     def _bound_locks(self) -> RangeLocks:
         path = self.path.with_suffix(".slots")
-        if _has_open(path):
+        if has_open(path):
             # To close another descriptor of the file would drop all that this process owns by it.
             raise LedgerError(f"This process has {path} open itself; another one has to look.")
         locks = RangeLocks(path, create=False)
@@ -120,13 +119,3 @@ class Inspection:
     def read(self) -> Reading:
         """Merge all processes' slots."""
         return reader.read(self.segment, self._keys, own=None)
-
-
-def _has_open(path: Path) -> bool:
-    """Tell whether a descriptor of this process is of that file."""
-    wanted = path.stat()
-    for entry in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(OSError):
-            if os.path.samestat(entry.stat(), wanted):
-                return True
-    return False
