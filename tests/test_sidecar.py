@@ -114,7 +114,7 @@ def test_through_reload_and_upgrade_it_serves_and_is_never_counted(
             assert server.get("/ok").status == 200
         assert until(lambda: requests(server) == 20), server.log
         server.signal(signal.SIGHUP)
-        assert until(lambda: figure(server, "workers", "deaths") == 2), server.log
+        assert until(lambda: figure(server, "workers", "deaths") == 2, 60), server.log
         assert the_sidecar(server) == first
         for _ in range(20):
             assert server.get("/ok").status == 200
@@ -286,7 +286,7 @@ def test_new_sockets_bring_another_one(tmp_path: Path) -> None:
         assert until(lambda: requests(server) == 1)
         config.write_text(text.format(second))
         server.signal(signal.SIGHUP)
-        assert until(lambda: requests(server) == 0), server.log
+        assert until(lambda: requests(server) == 0, 60), server.log
         assert until(lambda: not first.is_running()), server.log
         assert ask(second, "/ok").status == 200
         assert until(lambda: requests(server) == 1)
