@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from otelmon.ledger import identity, layout, reader
@@ -15,6 +16,15 @@ if TYPE_CHECKING:
     from otelmon.ledger.instrument import Instrument
     from otelmon.ledger.reader import Reading
     from tests.gunicorn_server import Gunicorn
+
+
+def has_begun(server: Gunicorn) -> bool:
+    """Tell whether a worker has a slot of the ledger: before, its file may be half made."""
+    for path in server.ledgers.glob("*.ledger"):
+        with path.open("rb") as file:
+            page = os.pread(file.fileno(), layout.PAGE, 0)
+        return len(page) == layout.PAGE and memoryview(page).cast("Q")[layout.HEADER_SLOTS_USED] > 0
+    return False
 
 
 def read(server: Gunicorn) -> Reading:

@@ -270,7 +270,7 @@ class Gunicorn:
             found[:] = self._successors(old, workers)
             return bool(found)
 
-        assert until(has_one), self.log
+        assert until(has_one, 60), self.log
         (self._arbiter,) = found
         promotions = self.log.count(_PROMOTED)
         old.send_signal(signal.SIGQUIT)

@@ -57,6 +57,11 @@ class RedisServer:
         """Return its address."""
         return f"redis://127.0.0.1:{self.port}/0"
 
+    @property
+    def patient_url(self) -> str:
+        """Return its address for clients that a busy machine's pauses are no failure to."""
+        return f"{self.url}?socket_timeout=20&socket_connect_timeout=20"
+
     def start(self) -> None:
         """Start it, and wait until it answers."""
         with self._log.open("ab") as log:

@@ -60,7 +60,7 @@ def _empty(directory: Path) -> str:
     return str(path)
 
 
-def granian(*, workers: int = WORKERS) -> Callable[[int, Path], list[str]]:
+def granian(*, workers: int = WORKERS, kill_seconds: int = 5) -> Callable[[int, Path], list[str]]:
     """Return how to start granian."""
 
     def command(port: int, _: Path) -> list[str]:
@@ -70,7 +70,7 @@ def granian(*, workers: int = WORKERS) -> Callable[[int, Path], list[str]]:
             *("--port", str(port), "--workers", str(workers)),
             *("--respawn-failed-workers", "--respawn-interval", "0.1"),
             # On a busy machine a worker now and then does not hear that it is to end.
-            *("--workers-kill-timeout", "5"),
+            *("--workers-kill-timeout", str(kill_seconds)),
             APP,
         ]
 

@@ -145,5 +145,5 @@ def metered_sites(monkeypatch: pytest.MonkeyPatch) -> Iterator[Metered]:
 @pytest.fixture(name="make", params=["redis", "cookie"])
 def made_sites(request: pytest.FixtureRequest, server: RedisServer) -> Callable[..., Site]:
     """Return what makes sites that keep their sessions in Redis, and such that do not."""
-    url = server.url if request.param == "redis" else None
+    url = server.patient_url if request.param == "redis" else None
     return lambda **options: Site(url, **options)

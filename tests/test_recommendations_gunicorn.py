@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import TYPE_CHECKING, Any, Final
@@ -26,7 +28,7 @@ ROUND: Final = (
     *["/broken-link"] * 12,
     *["/nameless"] * 8,
     *["/leak"] * 10,
-    *["/cache"] * 6,
+    *["/cache"] * 12,
     *["/user"] * 4,
     *["/checkout"] * 2,
     "/orders",
@@ -73,8 +75,8 @@ def checked(server: Gunicorn) -> dict[str, str]:
     return {each["id"]: each["status"] for each in found}
 
 
-@pytest.fixture(name="faulty_server", scope="module")
-def _faulty_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gunicorn]:
+@pytest.fixture(name="faulty", scope="module")
+def _faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gunicorn]:
     """Have every fault."""
     env = {
         **OFTEN,
@@ -82,7 +84,8 @@ def _faulty_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gunicor
         "ALERT_CPU_THRESHOLD": "0.5",
         "ALERT_MEMORY_THRESHOLD": "0.5",
         "ALERT_DISK_THRESHOLD": "0.5",
-        "ALERT_RESPONSE_TIME_THRESHOLD": "100",
+        # Just below what a report takes: on a busy machine other routes take long as well.
+        "ALERT_RESPONSE_TIME_THRESHOLD": "190",
         "OTELMON_CARDINALITY_LIMIT": "24",
         "MAX_CONTENT_LENGTH": "1000",
     }
@@ -91,17 +94,22 @@ def _faulty_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gunicor
         yield server
 
 
-@pytest.fixture(name="faulty")
-def _faulty(faulty_server: Gunicorn) -> Gunicorn:
-    """Have traffic until all faults are found: memory that grows no more is soon none of them."""
-    server = faulty_server
+Found = dict[str, dict[str, Any]]
+
+
+@pytest.fixture(name="found")
+def _found(faulty: Gunicorn) -> Found:
+    """Have traffic until all faults are found, and keep that: memory soon grows no more."""
+    found: Found = {}
 
     def all_were_found() -> bool:
-        send(server)
-        return set(FAULTS) <= set(made(server))
+        nonlocal found
+        send(faulty)
+        found = made(faulty)
+        return set(FAULTS) <= set(found)
 
-    assert until(all_were_found, 60), (set(FAULTS) - set(made(server)), checked(server))
-    return server
+    assert until(all_were_found, 60), (set(FAULTS) - set(found), checked(faulty))
+    return found
 
 
 @pytest.fixture(name="healthy", scope="module")
@@ -129,10 +137,8 @@ def _healthy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gunicorn]:
         yield server
 
 
-def test_every_fault_is_found_and_explained(faulty: Gunicorn) -> None:
+def test_every_fault_is_found_and_explained(found: Found) -> None:
     """Each has a severity, evidence, an action and a place in the documents, worst first."""
-    found = made(faulty)
-
     assert {each: found[each]["slug"] for each in FAULTS} == FAULTS
     for each in found.values():
         assert each["evidence"]
@@ -143,9 +149,8 @@ def test_every_fault_is_found_and_explained(faulty: Gunicorn) -> None:
     assert order == sorted(order)
 
 
-def test_faults_are_named_with_their_numbers(faulty: Gunicorn) -> None:
+def test_faults_are_named_with_their_numbers(faulty: Gunicorn, found: Found) -> None:
     """The route, the error's class, the setting and what it should be stand in the text."""
-    found = made(faulty)
     messages = {each["slug"]: each["message"] for each in found.values()}
 
     assert "POST" not in messages["errors"]
@@ -177,6 +182,7 @@ def test_faults_are_named_with_their_numbers(faulty: Gunicorn) -> None:
     assert "attribute user" in messages["cardinality"]
 
 
+@pytest.mark.usefixtures("found")
 def test_the_endpoint_has_ten_sentences_at_the_most(faulty: Gunicorn) -> None:
     """The list is of strings, each with its twin, and the metrics port says the same."""
     said = faulty.get(PATH).json()
@@ -187,6 +193,7 @@ def test_the_endpoint_has_ten_sentences_at_the_most(faulty: Gunicorn) -> None:
     assert "checked" not in said
 
 
+@pytest.mark.usefixtures("found")
 def test_all_processes_advise_the_same(faulty: Gunicorn) -> None:
     """Between two looks of the keeper, each worker's answer and the port's are one."""
 
@@ -199,6 +206,8 @@ def test_all_processes_advise_the_same(faulty: Gunicorn) -> None:
 
 def test_the_healthy_twin_is_advised_nothing(healthy: Gunicorn) -> None:
     """Under the same traffic each recommendation passes, or is not about it."""
+    # If the machine stood still for seconds, samples are missing; of more of them that is little.
+    assert until(lambda: "OTM-R023" not in made(healthy), 60), made(healthy)
     assert made(healthy) == {}
     status = checked(healthy)
     passes = {each for each in FAULTS if status[each] == "pass"}
@@ -219,7 +228,10 @@ def _small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gunicorn]:
     env = {**OFTEN, "CONTAINER": str(root)}
     over = Event()
     with (
-        Gunicorn(directory, app=APP, workers=1, args=("--timeout", "3"), env=env) as server,
+        # Loaded before: a worker whose start takes longer than that would never come to serve.
+        Gunicorn(
+            directory, app=APP, workers=1, preload=True, args=("--timeout", "5"), env=env
+        ) as server,
         ThreadPoolExecutor(3) as clients,
     ):
         server.wait_for_workers(seconds=60)
@@ -239,29 +251,46 @@ def _small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gunicorn]:
             yield server
         finally:
             over.set()
+            # It ends what it does; nobody need wait for all that stand in line.
+            server.stop()
             for each in crowd:
                 each.result()
 
 
 def _visit(server: Gunicorn, over: Event) -> None:
     while not over.is_set():
-        server.get("/tail", timeout=60)
+        # A machine that stands still may have the worker run into its timeout.
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            server.get("/tail", timeout=60)
 
 
 def _of_port(server: Gunicorn) -> Mapping[str, Any]:
-    """Return what is recommended; the workers are all busy."""
-    answer = server.ops(f"{PATH}?all")
-    return {each["id"]: each for each in answer.json()["items"]}
+    """Return what is recommended; the workers are all busy, and one may be on its way."""
+    answer = server.try_ops(f"{PATH}?all")
+    return {} if answer is None else {each["id"]: each for each in answer.json()["items"]}
+
+
+def _status(server: Gunicorn) -> str | None:
+    """Return how the advice about the container's memory stands."""
+    answer = server.try_ops(f"{PATH}?all")
+    checks = [] if answer is None else answer.json()["checked"]
+    return next((each["status"] for each in checks if each["id"] == "OTM-R020"), None)
 
 
 def test_a_server_that_is_too_small_is_told_so(small: Gunicorn) -> None:
     """One worker, all of it busy, near its timeout, in a container that is throttled and full."""
-    found = _of_port(small)
+    found: Mapping[str, Any] = {}
 
+    def all_are_found() -> bool:
+        nonlocal found
+        found = _of_port(small)
+        return set(SMALL) <= found.keys()
+
+    assert until(all_are_found, 60), small.log
     assert found["OTM-R011"]["message"].startswith("Only 1 worker:")
     assert found["OTM-R009"]["actions"][0]["setting"] == "--workers"
     assert found["OTM-R009"]["actions"][0]["present"] == 1
-    assert "3 s worker timeout" in found["OTM-R008"]["message"]
+    assert "5 s worker timeout" in found["OTM-R008"]["message"]
     assert "(quota 0.5 CPU)" in found["OTM-R002"]["message"]
     assert "of the container limit (210 MB)" in found["OTM-R020"]["message"]
     # The container says more than the memory in general.
@@ -274,13 +303,7 @@ def test_what_was_mended_is_advised_no_more(small: Gunicorn) -> None:
     assert until(lambda: "OTM-R020" in _of_port(small), 60)
     plant(machine, {MEMORY: f"{50 * MIB}\n"})
     try:
-        assert until(lambda: "OTM-R020" not in _of_port(small), 60), small.log
-        (status,) = (
-            each["status"]
-            for each in small.ops(f"{PATH}?all").json()["checked"]
-            if each["id"] == "OTM-R020"
-        )
-        assert status == "pass"
+        assert until(lambda: _status(small) == "pass", 60), small.log
     finally:
         plant(machine, {MEMORY: f"{195 * MIB}\n"})
     assert until(lambda: set(SMALL) <= _of_port(small).keys(), 60), small.log

@@ -177,7 +177,7 @@ def test_spans_are_nested_where_tracing_is_on_and_only_there(tmp_path: Path, whe
     """Each command and pipeline of any client is a span of the request; without tracing none is made."""
     with RedisServer(tmp_path) as server:
         done = subprocess.run(
-            [sys.executable, "-c", TRACED, when, server.url],
+            [sys.executable, "-c", TRACED, when, server.patient_url],
             cwd=ROOT,
             capture_output=True,
             text=True,

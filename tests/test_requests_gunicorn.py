@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from otelmon.ledger.requests import DURATION, FIRST_BYTE, REQUEST_SIZE, RESPONSE_SIZE
-from tests.booked import Booked, read
+from tests.booked import Booked, has_begun, read
 from tests.gunicorn_server import Gunicorn
 from tests.waiting import until
 from tests.wsgi_driver import Row, rows
@@ -44,14 +44,14 @@ def _server(
         args=ARGS[kind],
         prometheus=False,
     ) as server:
-        assert until(lambda: list(server.ledgers.glob("*.ledger")), 20), server.log
+        assert until(lambda: has_begun(server), 60), server.log
         yield server
 
 
 @contextlib.contextmanager
 def client(server: Gunicorn, request: str) -> Iterator[socket.socket]:
     """Send a request over a bare socket."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(request.replace("\n", "\r\n").encode())
         yield connection
 
@@ -153,7 +153,7 @@ def test_request_bodies_have_the_size_they_declare(server: Gunicorn) -> None:
 def test_a_connection_that_is_kept_has_many_requests(server: Gunicorn) -> None:
     """Twenty requests over as few connections as the worker allows are twenty."""
     booked = Booked(server)
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
 
     for _ in range(20):
         connection.request("GET", "/ok")
@@ -184,14 +184,14 @@ def test_own_endpoints_are_never_counted(server: Gunicorn) -> None:
 def sync_server(directory: Path, *args: str) -> Iterator[Gunicorn]:
     """Run one sync worker."""
     with Gunicorn(directory, app=APP, workers=1, args=args, prometheus=False) as server:
-        assert until(lambda: list(server.ledgers.glob("*.ledger")), 20), server.log
+        assert until(lambda: has_begun(server), 60), server.log
         yield server
 
 
 def test_a_worker_s_timeout_is_an_abort_or_a_loss(tmp_path: Path) -> None:
     """Each request that runs into the timeout is booked as aborted or lost, and none twice."""
     # Loaded before: a worker whose start takes longer than that would never come to serve.
-    with sync_server(tmp_path, "--timeout", "2", "--preload") as server:
+    with sync_server(tmp_path, "--timeout", "4", "--preload") as server:
         for path in ("/slow/60", "/spin/60"):
             with client(server, f"GET {path} HTTP/1.1\nHost: x\n\n") as connection:
                 assert until(lambda: read(server).in_flight == 1)
@@ -199,7 +199,7 @@ def test_a_worker_s_timeout_is_an_abort_or_a_loss(tmp_path: Path) -> None:
                 with contextlib.suppress(ConnectionResetError):
                     connection.recv(65536)
             assert until(lambda: read(server).in_flight == 0)
-        assert until(lambda: read(server).worker_starts >= 3, 20)
+        assert until(lambda: read(server).worker_starts >= 3)
         assert server.get("/ok").body == b"ok"
 
         reading = Booked(server).settled()

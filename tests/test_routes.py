@@ -15,7 +15,7 @@ from otelmon.ledger.requests import RESPONSE_SIZE
 from otelmon.middleware.routes import ROUTE, attach, matched
 from tests.apps.bodies import PlannedError, answering
 from tests.apps.flask_shop import create_app
-from tests.booked import Booked
+from tests.booked import Booked, has_begun
 from tests.gunicorn_server import ROOT, Gunicorn
 from tests.waiting import until
 from tests.wsgi_driver import Measured, Row, Seen, environ, histogram, rows, serve
@@ -212,7 +212,7 @@ def test_a_real_worker_s_routes_are_the_same(tmp_path: Path) -> None:
     with Gunicorn(
         tmp_path, app="tests.apps.flask_shop:observed()", workers=1, prometheus=False
     ) as server:
-        assert until(lambda: list(server.ledgers.glob("*.ledger")), 20), server.log
+        assert until(lambda: has_begun(server), 60), server.log
         booked = Booked(server)
         assert server.get("/shop/orders/7").text == "7"
         assert server.get("/stream/2").text == "/stream/2" * 2

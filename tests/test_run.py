@@ -61,7 +61,7 @@ def test_a_factory_an_env_file_an_upgrade_and_a_reload(tmp_path: Path) -> None:
         for _ in range(10):
             assert server.get("/").text == "it says hello"
         server.signal(signal.SIGHUP)
-        assert until(lambda: peek.workers(server, "deaths") == 2), server.log
+        assert until(lambda: peek.workers(server, "deaths") == 2, 60), server.log
         server.upgrade()
         assert until(lambda: peek.workers(server, "deaths") == 4), server.log
         for _ in range(10):

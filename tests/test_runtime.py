@@ -121,7 +121,8 @@ class TestSources:
 
     def test_files_are_counted_where_the_kernel_does_not(self, proc: Path) -> None:
         """Before Linux 6.2 the directory has no size: its entries count, without the one that asks."""
-        entries = Path("/proc/self/task")
+        # Threads and files come and go, namespaces do not.
+        entries = Path("/proc/self/ns")
         (proc / "self/fd").rmdir()
         (proc / "self/fd").symlink_to(entries)
         found = Files(proc=proc, limit=lambda: None).read()

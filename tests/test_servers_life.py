@@ -73,7 +73,8 @@ def test_without_threads_requests_are_counted_and_the_rest_is_said(tmp_path: Pat
 
 def test_a_server_that_has_closed_its_sockets_is_not_ready(tmp_path: Path) -> None:
     """granian takes no connections from SIGTERM on: the metrics port says so until it ends."""
-    kind = Kind(granian(workers=1))
+    # Time to look at a worker that is about to end.
+    kind = Kind(granian(workers=1, kill_seconds=60))
     with ServerProcess(kind, tmp_path) as server:
         assert until(lambda: _is_ready(server)), server.log
         go = tmp_path / "go"

@@ -46,7 +46,7 @@ def _make(
     request: pytest.FixtureRequest, server: RedisServer, valkey: RedisServer
 ) -> Callable[..., Site]:
     valkey.reset()
-    url = {"redis": server.url, "valkey": valkey.url, "cookie": None}[request.param]
+    url = {"redis": server.patient_url, "valkey": valkey.patient_url, "cookie": None}[request.param]
     return lambda **options: Site(url, **options)
 
 
@@ -143,7 +143,7 @@ def test_a_session_over_4_kb_without_redis_is_a_clear_error(server: RedisServer)
     ):
         raise seen.raised
     assert browser.go("/")["data"] == {"a": "a"}
-    assert len(Browser(Site(server.url)).go("/large")["data"]["large"]) == 4096
+    assert len(Browser(Site(server.patient_url)).go("/large")["data"]["large"]) == 4096
 
 
 def put(value: object, session: Any) -> None:  # noqa: ANN401 - a session
@@ -235,7 +235,7 @@ def test_a_change_before_the_first_piece_is_in_time(make: Callable[..., Site]) -
 
 def test_a_change_after_the_headers_is_kept_in_redis(server: RedisServer) -> None:
     """While the body is sent, a session whose id the client has is still written to."""
-    site = Site(server.url)
+    site = Site(server.patient_url)
     site.app.app = streaming(lambda s: s.update(a=1), lambda s: s.update(b=[2]))
     seen = site.ask("/")
     assert data(site, given_cookie(seen)) == {"a": 1, "b": [2]}
@@ -247,7 +247,7 @@ def test_a_change_that_comes_too_late_is_lost_and_said_once(
 ) -> None:
     """Without a cookie of the client's there is nowhere to keep it: one line, and a count."""
     late = streaming(lambda session: session.get("a"), lambda session: session.update(a=1))
-    site = Site(server.url if kind == "redis" else None, app=late)
+    site = Site(server.patient_url if kind == "redis" else None, app=late)
     with caplog.at_level(logging.WARNING, "otelmon"):
         seen = [site.ask("/"), site.ask("/")]
 
@@ -260,7 +260,7 @@ def test_a_change_that_comes_too_late_is_lost_and_said_once(
 
 def test_a_renewal_that_comes_too_late_ends_the_session(server: RedisServer) -> None:
     """The client can have no other id any more: the old one is dead all the same."""
-    site = Site(server.url)
+    site = Site(server.patient_url)
     cookie = given_cookie(do(site, lambda session: session.update(a=1)))
     site.app.app = streaming(lambda session: session.get("a"), lambda session: session.renew())
     site.ask("/", cookie)
@@ -373,7 +373,7 @@ def test_redis_that_refuses_leaves_no_session_and_says_so(
     server: RedisServer, metered: Metered, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Nothing is kept, nothing is overwritten, no cookie is taken away; destroy() tells that it failed."""
-    good = Site(server.url)
+    good = Site(server.patient_url)
     cookie = given_cookie(do(good, lambda session: session.update(a=1)))
     broken = Site("redis://127.0.0.1:1/0")
     said: list[object] = []
@@ -434,13 +434,15 @@ def test_the_environment_says_what_code_does_not(
     """SESSION_SECRET is a list, SESSION_LIFETIME seconds, REDIS_URL where sessions lie."""
     monkeypatch.setenv("SESSION_SECRET", f"{OTHER_SECRET},{SECRET}")
     monkeypatch.setenv("SESSION_LIFETIME", "60")
-    monkeypatch.setenv("REDIS_URL", server.url)
+    monkeypatch.setenv("REDIS_URL", server.patient_url)
     app = Sessions(answering(lambda session: session.update(a=1)))
     seen = Server().serve(app, environ())
     assert "Max-Age=67" in dict(seen.headers)["Set-Cookie"]
     assert app.store.active() == 1
-    assert Browser(Site(server.url, secrets=[OTHER_SECRET]), given_cookie(seen)).go("/")["data"]
-    assert not Browser(Site(server.url), given_cookie(seen)).go("/")["data"]
+    assert Browser(Site(server.patient_url, secrets=[OTHER_SECRET]), given_cookie(seen)).go("/")[
+        "data"
+    ]
+    assert not Browser(Site(server.patient_url), given_cookie(seen)).go("/")["data"]
     assert isinstance(app.store, RedisStore)
     app.store._load.registered_client.close()
 

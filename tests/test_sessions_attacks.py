@@ -59,7 +59,7 @@ def test_fixation_an_id_that_a_client_chose_is_never_taken(server: RedisServer) 
     """Neither unsigned nor signed, an id that we do not know becomes that of a session."""
     chosen = "chosen-by-an-attacker-chosen-by-an-attacker"
     for cookie in (chosen, Signatures([SECRET], "id").sign(chosen)):
-        browser = Browser(Site(server.url), cookie)
+        browser = Browser(Site(server.patient_url), cookie)
         assert browser.go("/put/a") == {"new": True, "data": {"a": "a"}}
         assert browser.cookie is not None
         assert chosen not in browser.cookie
@@ -68,7 +68,7 @@ def test_fixation_an_id_that_a_client_chose_is_never_taken(server: RedisServer) 
 
 def test_fixation_the_id_of_before_the_login_is_dead_at_once(server: RedisServer) -> None:
     """A log-in moves all data to a new id, under which alone the user's name ever lay."""
-    site = Site(server.url)
+    site = Site(server.patient_url)
     browser = Browser(site)
     browser.go("/put/basket")
     planted = browser.cookie
@@ -83,7 +83,7 @@ def test_fixation_the_id_of_before_the_login_is_dead_at_once(server: RedisServer
 
 def test_fixation_a_session_that_ended_meanwhile_is_not_logged_in(server: RedisServer) -> None:
     """A log-in on a session that another request has ended is not kept anywhere."""
-    site = Site(server.url)
+    site = Site(server.patient_url)
     browser = Browser(site)
     browser.go("/put/a")
     begun = site.app.store.load(str(browser.cookie))
@@ -133,7 +133,7 @@ def test_a_cookie_of_the_name_that_is_not_ours_logs_nobody_out(
 
 def test_a_cookie_of_one_kind_is_none_of_the_other(server: RedisServer, metered: Metered) -> None:
     """What was signed as data is believed as no id, nor the other way round."""
-    for before, after in ((None, server.url), (server.url, None)):
+    for before, after in ((None, server.patient_url), (server.patient_url, None)):
         browser = Browser(Site(before))
         browser.go("/put/a")
         assert Browser(Site(after), browser.cookie).go("/") == {"new": True, "data": {}}
@@ -158,7 +158,7 @@ def test_expired_a_signed_cookie_is_worth_nothing(metered: Metered) -> None:
 
 def test_expired_a_session_in_redis_is_forgotten_unless_it_is_used(server: RedisServer) -> None:
     """Each use gives it another lifetime, reading alone too; left alone it is gone."""
-    site = Site(server.url, lifetime=1000)
+    site = Site(server.patient_url, lifetime=1000)
     browser = Browser(site)
     browser.go("/put/a")
     assert browser.cookie is not None
@@ -199,7 +199,7 @@ def test_rotated_keys_are_believed_until_they_are_taken_out(make: Callable[..., 
 
 def test_replay_after_logout_finds_nothing(server: RedisServer, metered: Metered) -> None:
     """The cookie of a session that was ended is worth nothing; its client is told to drop it."""
-    site = Site(server.url)
+    site = Site(server.patient_url)
     browser = Browser(site)
     browser.go("/login/ada")
     stolen = browser.cookie
@@ -215,7 +215,7 @@ def test_a_request_that_outlives_the_logout_brings_nothing_back(
     server: RedisServer, metered: Metered
 ) -> None:
     """What a slow request of the same session writes after the log-out is not kept."""
-    site = Site(server.url)
+    site = Site(server.patient_url)
     browser = Browser(site)
     browser.go("/login/ada")
 
@@ -224,7 +224,7 @@ def test_a_request_that_outlives_the_logout_brings_nothing_back(
         Browser(site, browser.cookie).go("/logout")
         return shop(request, start_response)
 
-    seen = Site(server.url, app=slow).ask("/", browser.cookie)
+    seen = Site(server.patient_url, app=slow).ask("/", browser.cookie)
     assert seen.status == "200 OK"
     assert given_cookie(seen) is None
     assert Browser(site, browser.cookie).go("/") == {"new": True, "data": {}}
@@ -233,7 +233,7 @@ def test_a_request_that_outlives_the_logout_brings_nothing_back(
 
 def test_a_login_that_was_sent_twice_logs_in_twice(server: RedisServer, metered: Metered) -> None:
     """Both get a session of their own, and what the ended one held is in the first alone."""
-    site = Site(server.url)
+    site = Site(server.patient_url)
     browser = Browser(site)
     browser.go("/put/basket")
 
@@ -244,7 +244,7 @@ def test_a_login_that_was_sent_twice_logs_in_twice(server: RedisServer, metered:
         assert first.go("/")["data"] == {"basket": "basket", "user": "ada"}
         return shop(request, start_response)
 
-    seen = Site(server.url, app=twice).ask("/login/ada", browser.cookie)
+    seen = Site(server.patient_url, app=twice).ask("/login/ada", browser.cookie)
     assert Browser(site, given_cookie(seen)).go("/")["data"] == {"user": "ada"}
     assert Browser(site, browser.cookie).go("/")["new"]
     assert metered.by(CHANGES, CHANGE) == {("created",): 2, ("renewed",): 1, ("lost",): 1}
@@ -261,10 +261,10 @@ def test_two_requests_at_once_lose_nothing_of_each_other(server: RedisServer) ->
         together.wait()
         return shop(request, start_response)
 
-    browser = Browser(Site(server.url))
+    browser = Browser(Site(server.patient_url))
     for word in ("old-a", "old-b", "stays"):
         browser.go(f"/put/{word}")
-    site = Site(server.url, app=app)
+    site = Site(server.patient_url, app=app)
     with ThreadPoolExecutor(2) as clients:
         list(clients.map(lambda path: site.ask(path, browser.cookie), ("/a", "/b")))
 
@@ -301,7 +301,7 @@ def test_a_poisoned_value_is_no_session(
     server: RedisServer, metered: Metered, poison: bytes
 ) -> None:
     """Whatever lies where JSON should is no session: the client begins a new one."""
-    browser = Browser(Site(server.url))
+    browser = Browser(Site(server.patient_url))
     browser.go("/put/a")
     with server.client() as client:
         client.hset(key_of(str(browser.cookie)), ":b", poison)
@@ -315,7 +315,7 @@ def test_a_poisoned_value_is_no_session(
 def test_a_pickle_in_redis_is_never_opened(server: RedisServer, tmp_path: Path) -> None:
     """A pickle that runs code does not, as a field or as the whole value."""
     bomb = pickle.dumps(Bomb(tmp_path / "went off"))
-    browser = Browser(Site(server.url))
+    browser = Browser(Site(server.patient_url))
     browser.go("/put/a")
     key = key_of(str(browser.cookie))
     with server.client() as client:
@@ -334,7 +334,7 @@ def test_a_key_of_another_kind_is_no_session(
     server: RedisServer, metered: Metered, what: str
 ) -> None:
     """A key that is no hash of ours is no session, and is left as it is."""
-    browser = Browser(Site(server.url))
+    browser = Browser(Site(server.patient_url))
     browser.go("/put/a")
     key = key_of(str(browser.cookie))
     with server.client() as client:
@@ -382,7 +382,7 @@ def test_ten_thousand_made_up_cookies_are_no_sessions_and_no_failures(
 
 def test_a_dump_of_redis_holds_nothing_to_log_in_with(server: RedisServer) -> None:
     """No id and no cookie lies in Redis, in no key and no value."""
-    browser = Browser(Site(server.url))
+    browser = Browser(Site(server.patient_url))
     browser.go("/login/ada")
     id_ = str(browser.cookie).partition(".")[0]
     with server.client() as client:
@@ -390,7 +390,7 @@ def test_a_dump_of_redis_holds_nothing_to_log_in_with(server: RedisServer) -> No
     assert len(id_) == 43
     assert b'"ada"' in dumped
     assert id_.encode() not in dumped
-    assert Browser(Site(server.url), _digest(id_)).go("/")["new"]
+    assert Browser(Site(server.patient_url), _digest(id_)).go("/")["new"]
 
 
 def test_an_untouched_session_asks_nothing_and_says_nothing(server: RedisServer) -> None:
@@ -400,10 +400,10 @@ def test_an_untouched_session_asks_nothing_and_says_nothing(server: RedisServer)
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [b"plain"]
 
-    browser = Browser(Site(server.url))
+    browser = Browser(Site(server.patient_url))
     browser.go("/put/a")
     server.reset()
-    seen = Site(server.url, app=app).ask("/", browser.cookie)
+    seen = Site(server.patient_url, app=app).ask("/", browser.cookie)
 
     assert seen.headers == [("Content-Type", "text/plain")]
     assert set(server.calls()) <= {"CONFIG", "INFO", "HELLO", "CLIENT"}
@@ -412,7 +412,7 @@ def test_an_untouched_session_asks_nothing_and_says_nothing(server: RedisServer)
 @pytest.mark.parametrize("times", [1, 50])
 def test_reading_is_one_round_trip(server: RedisServer, times: int) -> None:
     """However often it is read, a session is asked for once; nothing is written of what is read."""
-    site = Site(server.url)
+    site = Site(server.patient_url)
     browser = Browser(site)
     browser.go("/put/a")
     browser.go("/")

@@ -210,7 +210,7 @@ def run(program: str, **env: str) -> None:
 
 def test_djangos_engine_in_redis(server: RedisServer) -> None:
     """It does as Django's own engines do, and loses nothing of two requests at once."""
-    run("".join(CASES.values()) + KEYS + DOCUMENTED + ENDED, REDIS_URL=server.url)
+    run("".join(CASES.values()) + KEYS + DOCUMENTED + ENDED, REDIS_URL=server.patient_url)
 
 
 def test_djangos_engine_without_redis() -> None:
@@ -225,4 +225,4 @@ def test_a_key_that_is_no_text_ends_no_session() -> None:
 
 def test_djangos_engine_while_redis_is_down(server: RedisServer) -> None:
     """Nothing of a session that could not be read is overwritten, and its cookie's value stays."""
-    run(DOWN, REDIS_URL=server.url)
+    run(DOWN, REDIS_URL=server.patient_url)

@@ -61,7 +61,8 @@ def _site(
 ) -> Iterator[tuple[str, Gunicorn]]:
     framework, worker_class, with_redis = CASES[request.param]
     directory = tmp_path_factory.mktemp(request.param)
-    with serve(directory, framework, worker_class, store.url if with_redis else None) as server:
+    url = store.patient_url if with_redis else None
+    with serve(directory, framework, worker_class, url) as server:
         server.wait_for_workers(seconds=SECONDS)
         yield request.param, server
 
@@ -161,7 +162,8 @@ def test_redis_down_leaves_the_application_without_sessions(
     """Hung, it has the application answer without; sessions and cookies outlive that."""
     with (
         RedisServer(tmp_path_factory.mktemp("redis")) as store,
-        serve(tmp_path, framework, "sync", store.url, workers=1) as server,
+        # Longer than a busy machine has it wait, and short enough to wait for the breaker.
+        serve(tmp_path, framework, "sync", f"{store.url}?socket_timeout=1", workers=1) as server,
     ):
         visitor = login(server.port)
         cookies = dict(visitor.cookies)
@@ -198,7 +200,7 @@ def test_django_goes_by_its_own_rules(store: RedisServer, tmp_path: Path) -> Non
     """set_expiry is how long Redis keeps a session, after reading too; one that has gone is new."""
     store.reset()
     with (
-        serve(tmp_path, "django", "sync", store.url, workers=1) as server,
+        serve(tmp_path, "django", "sync", store.patient_url, workers=1) as server,
         store.client() as client,
     ):
         visitor = Visitor(server.port)
@@ -218,9 +220,11 @@ def test_django_goes_by_its_own_rules(store: RedisServer, tmp_path: Path) -> Non
 def test_the_number_of_sessions_is_shown(store: RedisServer, tmp_path: Path) -> None:
     """Sessions that were begun are counted over all workers; a log-out takes one away."""
     store.reset()
-    env = {"REDIS_URL": store.url, "SESSION_SECRET": SECRET, "MONITORING_INTERVAL": "1"}
+    env = {"REDIS_URL": store.patient_url, "SESSION_SECRET": SECRET, "MONITORING_INTERVAL": "1"}
     app = "tests.apps.flask_sessions:app"
     with Gunicorn(tmp_path, app=app, workers=2, env=env) as server:
+        # Whoever has logged in may have done so before anybody serves the metrics port.
+        server.wait_for_workers(seconds=SECONDS)
         visitors = [login(server.port) for _ in range(5)]
         shown = [5]
 

@@ -114,7 +114,7 @@ def test_through_reload_and_upgrade_it_serves_and_is_never_counted(
             assert server.get("/ok").status == 200
         assert until(lambda: requests(server) == 20), server.log
         server.signal(signal.SIGHUP)
-        assert until(lambda: figure(server, "workers", "deaths") == 2), server.log
+        assert until(lambda: figure(server, "workers", "deaths") == 2, 60), server.log
         assert the_sidecar(server) == first
         for _ in range(20):
             assert server.get("/ok").status == 200
@@ -124,6 +124,8 @@ def test_through_reload_and_upgrade_it_serves_and_is_never_counted(
         second = the_sidecar(server)
         assert until(lambda: figure(server, "workers", "deaths") == 4), server.log
         assert second != first
+        # Its workers may begin to serve after the old ones have ended.
+        server.wait_for_workers()
         check_after_upgrade(server)
     assert until(lambda: not second.is_running())
 
@@ -135,8 +137,8 @@ def check_after_upgrade(server: Gunicorn) -> None:
     assert (said["workers"]["total"], said["workers"]["starts"]) == (2, 6)
     assert said["otelmon"]["faults"] == {}
     assert said["otelmon"]["port"] == {"state": "serving", "port": server.metrics_port}
-    elsewhere = server.get("/health").json()["otelmon"]["port"]
-    assert elsewhere == {"state": "elsewhere", "port": server.metrics_port}
+    elsewhere = {"state": "elsewhere", "port": server.metrics_port}
+    assert until(lambda: server.get("/health").json()["otelmon"]["port"] == elsewhere), server.log
     assert "Traceback" not in server.log
 
 
@@ -183,7 +185,7 @@ def test_killed_it_is_replaced_by_a_worker_and_then_by_another(tmp_path: Path) -
         assert the_sidecar(server) != first
         assert the_sidecar(server).net_connections("unix") == []
         with ControlClient(str(control)) as client:
-            assert client.send_command("show workers")["count"] == 2
+            assert until(lambda: client.send_command("show workers")["count"] == 2)
         assert until(lambda: figure(server, "workers", "deaths") == killed), server.log
         assert requests(server) == 1
         assert "Traceback" not in server.log
@@ -284,7 +286,7 @@ def test_new_sockets_bring_another_one(tmp_path: Path) -> None:
         assert until(lambda: requests(server) == 1)
         config.write_text(text.format(second))
         server.signal(signal.SIGHUP)
-        assert until(lambda: requests(server) == 0), server.log
+        assert until(lambda: requests(server) == 0, 60), server.log
         assert until(lambda: not first.is_running()), server.log
         assert ask(second, "/ok").status == 200
         assert until(lambda: requests(server) == 1)
@@ -326,7 +328,8 @@ def test_a_taken_port_is_told_by_all_and_taken_when_it_is_free(tmp_path: Path) -
         number = taken.enter_context(ports.listening(free_port()))
         env = {"PROMETHEUS_PORT": str(number)}
         with hooked(tmp_path, env=env) as server:
-            assert until(lambda: len(server.workers()) == 2)
+            # None is stopped while it begins.
+            assert until(lambda: server.get("/api/metrics").json()["workers"]["total"] == 2, 60)
             failed = {"state": "failed", "port": number, "error": "EADDRINUSE"}
 
             def told() -> bool:

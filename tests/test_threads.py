@@ -160,7 +160,8 @@ def test_a_call_that_hangs_is_left_behind_and_not_made_again() -> None:
     for seconds in (0.01, 60.0, 60.0):
         with pytest.raises(TimeoutError, match=r"has not come back after \d+ s\.$"):
             errand.run(seconds)
-    assert len(calls) == 1
+    # On a busy machine its thread may begin after all of these.
+    assert until(lambda: len(calls) == 1)
 
     gate.set()
     assert returned.wait(30.0)

@@ -103,6 +103,7 @@ def test_a_directory_that_cannot_be_used_is_said_and_harms_nobody(
         unusable(tmp_path / "place") as place,
         Gunicorn(tmp_path, workers=2, env={"OTELMON_DIR": str(place)}) as server,
     ):
+        assert until(lambda: len(server.workers()) == 2)
         serve_many(server, 20)
         said = by_worker(server, "/api/metrics")
         assert [each["otelmon"]["instance"]["shared"] for each in said.values()] == [False, False]

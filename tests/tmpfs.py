@@ -7,6 +7,8 @@ import os
 import subprocess
 from typing import TYPE_CHECKING, Final
 
+from tests.waiting import until
+
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,11 +40,19 @@ def leave(place: Path, pages: int) -> None:
     """Fill the file system up until just *pages* pages are free."""
     filler = place / "filler"
     filler.unlink(missing_ok=True)
-    free = os.statvfs(place).f_bavail - pages
-    fd = os.open(filler, os.O_WRONLY | os.O_CREAT, 0o600)
-    try:
+    fd, filled = os.open(filler, os.O_WRONLY | os.O_CREAT, 0o600), 0
+
+    def is_full() -> bool:
+        nonlocal filled
+        free = os.statvfs(place).f_bavail - pages
         if free > 0:
-            os.posix_fallocate(fd, 0, free * PAGE)
+            # A server that runs there may take some of them at the same moment.
+            with contextlib.suppress(OSError):
+                os.posix_fallocate(fd, filled, free * PAGE)
+                filled += free * PAGE
+        return os.statvfs(place).f_bavail == pages
+
+    try:
+        assert until(is_full)
     finally:
         os.close(fd)
-    assert os.statvfs(place).f_bavail == pages
