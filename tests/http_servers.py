@@ -63,7 +63,7 @@ SERVERS: Final[dict[str, Serving]] = {"wsgiref": wsgiref_server, "waitress": wai
 
 def raw(port: int, method: str = "GET", path: str = "/") -> bytes:
     """Return the bytes of an answer, without its date."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
         client.sendall(f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
         answer = b"".join(iter(lambda: client.recv(65536), b""))
     head, mark, body = answer.partition(b"\r\n\r\n")
