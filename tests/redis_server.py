@@ -57,6 +57,11 @@ class RedisServer:
         """Return its address."""
         return f"redis://127.0.0.1:{self.port}/0"
 
+    @property
+    def patient_url(self) -> str:
+        """Return it for clients that wait: a busy machine is no reason to go on without Redis."""
+        return f"{self.url}?socket_timeout=20&socket_connect_timeout=20"
+
     def start(self) -> None:
         """Start it, and wait until it answers."""
         with self._log.open("ab") as log:
