@@ -152,6 +152,7 @@ class Service:
         # Here, because only the process that serves the port is to pay for the import.
         from waitress.server import create_server
 
+        failure = None
         try:
             server = create_server(
                 self._app,
@@ -169,10 +170,12 @@ class Service:
             if not ending:
                 server.run()
         except Exception as error:  # noqa: BLE001 - the thread has nobody else to tell
-            self.failure = error
+            failure = error
         finally:
             self._stop()
             self._listener.close()
+            # Last: whoever is told of it may take the port for its own.
+            self.failure = failure
             self._ended.ring()
 
     def end(self) -> None:

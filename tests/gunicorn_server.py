@@ -225,13 +225,16 @@ class Gunicorn:
     def only(self, worker: psutil.Process) -> Iterator[None]:
         """Have one certain worker take all requests: the others are stopped for so long."""
         others = [each for each in self.workers() if each != worker]
-        for each in others:
-            each.suspend()
         try:
+            for each in others:
+                # One that was just killed may be gone before it is asked.
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    each.suspend()
             yield
         finally:
             for each in others:
-                each.resume()
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    each.resume()
 
     def listeners(self) -> dict[int, set[int]]:
         """Return the ports that arbiter and workers listen on, each with the pids that do."""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 DURATION: Final = "http.client.request.duration"
 HERE: Final = "127.0.0.1"
+PATIENCE: Final = 60.0
+"""Seconds that a client waits for its answer, where no time-out is what is tested"""
 
 # Each makes one request, follows redirects and returns the status.
 
@@ -32,18 +34,18 @@ def by_requests(method: str, url: str, **more: Any) -> int:  # noqa: ANN401 - ha
     """Ask by requests."""
     with requests.Session() as session:
         session.trust_env = False
-        return session.request(method, url, **{"timeout": 10, **more}).status_code
+        return session.request(method, url, **{"timeout": PATIENCE, **more}).status_code
 
 
 def by_urllib3(method: str, url: str, **more: Any) -> int:  # noqa: ANN401 - handed on
     """Ask by urllib3."""
-    with urllib3.PoolManager(timeout=10) as pools:
+    with urllib3.PoolManager(timeout=PATIENCE) as pools:
         return pools.request(method, url, **more).status
 
 
 def by_httpx(method: str, url: str, **more: Any) -> int:  # noqa: ANN401 - handed on
     """Ask by httpx."""
-    with httpx.Client(trust_env=False, follow_redirects=True) as client:
+    with httpx.Client(trust_env=False, follow_redirects=True, timeout=PATIENCE) as client:
         return client.request(method, url, **more).status_code
 
 
@@ -51,7 +53,9 @@ def by_async_httpx(method: str, url: str, **more: Any) -> int:  # noqa: ANN401 -
     """Ask by httpx's asynchronous client."""
 
     async def ask() -> int:
-        async with httpx.AsyncClient(trust_env=False, follow_redirects=True) as client:
+        async with httpx.AsyncClient(
+            trust_env=False, follow_redirects=True, timeout=PATIENCE
+        ) as client:
             return (await client.request(method, url, **more)).status_code
 
     return asyncio.run(ask())

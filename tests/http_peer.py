@@ -20,6 +20,8 @@ class Peer:
 
     def __init__(self) -> None:
         self.port = 0
+        self.lock = threading.Lock()
+        """For `seen`, which has a thread for each connection"""
         self.seen: Counter[tuple[str, int]] = Counter()
         """How often, by method and status"""
         self.asked = threading.Event()
@@ -59,8 +61,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_BREW = _answer  # noqa: N815 - http.server's
 
+    def _see(self, status: int) -> None:
+        with self.peer.lock:
+            self.peer.seen[self.command, status] += 1
+
     def _send(self, status: int, location: str = "") -> None:
-        self.peer.seen[self.command, status] += 1
+        self._see(status)
         self.send_response(status)
         if location:
             self.send_header("Location", location)
@@ -70,7 +76,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"ok")
 
     def _stream(self) -> None:
-        self.peer.seen[self.command, 200] += 1
+        self._see(200)
         self.send_response(200)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()

@@ -89,7 +89,7 @@ def given_back(before: tuple[int, int]) -> bool:
 
 def kept_alive(client: socket.socket) -> bytes:
     """Ask on a connection that is kept; return the whole answer."""
-    client.settimeout(10)
+    client.settimeout(60)
     client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     answer = b""
     while not answer.endswith(b"hello") and (piece := client.recv(65536)):

@@ -215,6 +215,8 @@ def test_settings_in_code_are_the_sidecars_too(tmp_path: Path) -> None:
         (sidecar,) = server.sidecars()
         turn = peek.ledger(server).with_suffix(".port")
         assert until(lambda: peek.holders(turn) == {sidecar.pid}), server.log
+        # Who has the turn opens the port a moment later.
+        assert until(lambda: server.try_ops("/livez") is not None), server.log
         assert server.ops("/api/metrics").status == 401
 
         def workers() -> object:

@@ -30,8 +30,7 @@ def _server(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[G
     }
     with RedisServer(directory) as store:
         if request.param == "gevent":
-            # A busy machine is no reason to go on without Redis.
-            env["REDIS_URL"] = f"{store.url}?socket_timeout=20&socket_connect_timeout=20"
+            env["REDIS_URL"] = store.patient_url
         with Gunicorn(
             directory,
             app="tests.apps.hardened_frameworks:app",

@@ -22,6 +22,7 @@ from tests.gunicorn_server import ROOT
 from tests.http_clients import (  # noqa: F401 - fixtures
     DURATION,
     HERE,
+    PATIENCE,
     by_httpx,
     by_requests,
     by_urllib3,
@@ -130,11 +131,11 @@ def test_opentelemetry_s_instrumentation_goes_on(first: str, peer: Peer) -> None
 def test_sessions_and_clients_made_before_are_seen(peer: Peer) -> None:
     """What was made, and has connected, before the call is measured too."""
     metered = Metered()
-    with requests.Session() as session, httpx.Client() as client:
-        session.get(peer.url(), timeout=10)
+    with requests.Session() as session, httpx.Client(timeout=PATIENCE) as client:
+        session.get(peer.url(), timeout=PATIENCE)
         client.get(peer.url())
         with observe_http_client(hosts={HERE}, meter=metered.meter):
-            session.get(peer.url(), timeout=10)
+            session.get(peer.url(), timeout=PATIENCE)
             client.get(peer.url())
 
     assert seen_by(metered) == {("GET", 200): 2}

@@ -189,7 +189,8 @@ def test_a_pipe_is_no_file(tmp_path: Path) -> None:
         with pytest.raises(LedgerError, match="is not a regular file"):
             open_private(tmp_path / "pipe", flags)
 
-    assert set(Path("/proc/self/fd").iterdir()) == before
+    # Of those that other tests left open, one may be closed meanwhile.
+    assert set(Path("/proc/self/fd").iterdir()) <= before
 
 
 def test_another_users_file_is_refused(tmp_path: Path) -> None:

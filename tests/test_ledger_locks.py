@@ -292,7 +292,8 @@ def test_a_lease_that_cannot_be_locked_leaks_nothing(
         with pytest.raises(OSError, match="No locks"):
             Lease(path).take()
 
-    assert set(Path("/proc/self/fd").iterdir()) == before
+    # Of those that other tests left open, one may be closed meanwhile.
+    assert set(Path("/proc/self/fd").iterdir()) <= before
 
 
 def test_a_holder_leaves_a_word_for_the_others(path: Path) -> None:

@@ -116,7 +116,8 @@ def test_whatever_is_logged_is_counted(logged: list[tuple[str, str]]) -> None:
     """After any row of records each level and logger has its number."""
     metered = Metered()
     shop = logging.getLogger("shop")
-    shop.propagate, shop.level = False, logging.DEBUG
+    shop.propagate = False
+    shop.setLevel(logging.DEBUG)
     names = ["shop", "shop.a"]
     with observe_log(meter=metered.meter, logger=shop, level="DEBUG", loggers=names):
         for level, name in logged:
@@ -127,7 +128,8 @@ def test_whatever_is_logged_is_counted(logged: list[tuple[str, str]]) -> None:
         key = (level, "shop.a" if name == "shop.a.b" else name)
         expected[key] = expected.get(key, 0) + 1
     assert _records(metered) == expected
-    shop.propagate, shop.level = True, logging.NOTSET
+    shop.propagate = True
+    shop.setLevel(logging.NOTSET)
 
 
 def test_from_which_level_on_is_said(metered: Metered, shop: logging.Logger) -> None:
@@ -386,11 +388,14 @@ def test_what_interrupts_may_log(name: str, shop: logging.Logger) -> None:
 
 def test_a_fork_in_the_midst_leaves_no_lock(shop: logging.Logger) -> None:
     """A child that is forked while another thread counts a record can log."""
-    held, done = threading.Event(), threading.Event()
+    held = threading.Event()
+    # No second Event to wait for: whoever begins to has its lock for a moment, which may be that
+    # of the fork.
+    reader, writer = os.pipe()
 
     def act() -> None:
         held.set()
-        done.wait(20)
+        os.read(reader, 1)
 
     with observe_log(meter=Counters(act).meter, logger=shop):
         thread = threading.Thread(target=shop.warning, args=("x",))
@@ -399,12 +404,17 @@ def test_a_fork_in_the_midst_leaves_no_lock(shop: logging.Logger) -> None:
         pid = os.fork()
         if pid == 0:
             signal.alarm(20)  # SIGALRM ends a child that waits for a lock
-            done.set()
+            os.write(writer, b"!")
             shop.warning("x")
             os._exit(0)
-        done.set()
+        os.write(writer, b"!")
+        ended = os.waitpid(pid, 0)
+        # In place of the child, if that has not come to read.
+        os.write(writer, b"!")
         thread.join()
-        assert os.waitpid(pid, 0) == (pid, 0)
+    os.close(reader)
+    os.close(writer)
+    assert ended == (pid, 0)
 
 
 def test_a_record_made_by_hand_is_counted(metered: Metered, shop: logging.Logger) -> None:

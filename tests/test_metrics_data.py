@@ -44,10 +44,10 @@ def test_otlp_carries_the_whole_instance(tmp_path: Path) -> None:
                 busy = said["application"]["active_connections"]
                 return said["system"]["memory_total"] is not None and not busy
 
-            assert until(sampled, 20), server.log
+            assert until(sampled), server.log
             for number in range(8):
                 # The one before is booked when its body is closed, after the client has it.
-                assert until(partial(booked, server, 40 + number), 20), server.log
+                assert until(partial(booked, server, 40 + number)), server.log
                 assert server.get("/export").text == "SUCCESS"
         assert len(posted) == 8
     instances = set()

@@ -33,6 +33,11 @@ NAMES = {
     "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=test",
 }
 OFTEN = {"OTEL_METRIC_EXPORT_INTERVAL": "200", "MONITORING_INTERVAL": "1"}
+# For who ends, and has its last push to make.
+PATIENT: dict[str, Any] = {
+    "app": "tests.apps.patient_push:app",
+    "args": ("--graceful-timeout", "30"),
+}
 COLLECTORS = {"http/protobuf": http_upstream, "grpc": grpc_collector}
 
 
@@ -92,7 +97,7 @@ def test_each_push_is_of_all_workers_and_the_last_misses_nothing(
     """Sums of all workers under one instance, through a kill of the keeper, to the last request."""
     posted: list[bytes] = []
     with COLLECTORS[protocol](posted) as address:
-        with Gunicorn(tmp_path, env=environment(address, protocol)) as server:
+        with Gunicorn(tmp_path, env=environment(address, protocol), **PATIENT) as server:
             server.wait_for_workers()
             for _ in range(20):
                 assert server.get("/ok").status == 200
@@ -115,7 +120,7 @@ def test_the_last_push_is_made_when_the_server_ends(tmp_path: Path) -> None:
     posted: list[bytes] = []
     with http_upstream(posted) as address:
         env = environment(address, OTEL_METRIC_EXPORT_INTERVAL="3600000")
-        with Gunicorn(tmp_path, workers=1, env=env) as server:
+        with Gunicorn(tmp_path, workers=1, env=env, **PATIENT) as server:
             server.wait_for_workers()
             assert until(lambda: said(server).get("pushes") == 1), server.log
             for _ in range(5):
@@ -140,12 +145,15 @@ def test_an_outage_of_the_collector_is_one_line_and_ends(tmp_path: Path) -> None
         posted: list[bytes] = []
         with http_upstream(posted, port=port):
             assert until(lambda: said(server).get("state") == "ok"), server.log
+            failures = said(server)["failures"]
             assert until(lambda: requests(posted[-1]) == 1), server.log
+            # On a busy machine a push takes longer than its second: that is an outage too.
+            missed = said(server)["failures"] - failures
         text = server.ops("/metrics").text
         assert "otelmon_otlp_push_failures_total" in text
         assert "otelmon_otlp_pushes_total" in text
     said_so = server.log.count("could not be pushed")
-    assert said_so <= 3, "one line of each keeper's outage, and one of its last push"
+    assert said_so <= 3 + missed, "one line of each keeper's outage, and one of its last push"
     assert server.log.count("Failed to export") <= said_so, "but in that line"
 
 

@@ -7,7 +7,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from otelmon.ledger.requests import SECONDS
@@ -79,6 +79,7 @@ def test_nothing_has_no_percentile() -> None:
 
 
 @given(st.lists(st.integers(0, 2**62), min_size=15, max_size=15), st.floats(1e-6, 1.0))
+@example([2**53 + 3, *[0] * 14], 1.0)
 def test_it_never_leaves_its_bucket(buckets: list[int], share: float) -> None:
     """Whatever the counts, it lies in a bucket that has some, or is the last bound and says so."""
     found = quantile(SECONDS, buckets, share)

@@ -38,8 +38,7 @@ PLACE = "otelmon:cache:unknown_service:tests"
 
 def patient(server: RedisServer, **options: Any) -> QueryCache:  # noqa: ANN401 - the cache's
     """Return a cache that waits for a busy machine, and so keeps what it is to keep."""
-    client = redis_client(server.url, socket_timeout=20, socket_connect_timeout=20)
-    return QueryCache("tests", client=client, **options)
+    return QueryCache("tests", client=redis_client(server.patient_url), **options)
 
 
 @pytest.fixture(name="make", params=["redis", "valkey", "memory"])
@@ -345,7 +344,7 @@ def test_memory_of_a_forked_child_is_its_own() -> None:
 
     with ThreadPoolExecutor(1) as thread:
         thread.submit(hold)
-        held.wait(10)
+        assert held.wait(60)
         pid = os.fork()
         if pid == 0:
             os._exit(int(cache.get_or_create("k", Maker("child")) != "child"))
@@ -356,21 +355,36 @@ def test_memory_of_a_forked_child_is_its_own() -> None:
 # -- a Redis that fails ---------------------------------------------------------------------------
 
 
+def warmed(proxy: TcpProxy) -> QueryCache:
+    """Return a cache with the usual deadlines that is connected, and has a value in Redis."""
+    cache = QueryCache("tests", url=f"redis://127.0.0.1:{proxy.port}/0")
+
+    def connected() -> bool:
+        # On a busy machine an answer may come too late, which ends the connection.
+        cache.get_or_create("k", Maker("kept"))
+        return bool(cache.get_or_create("k", Maker("again")) == "kept")
+
+    assert until(connected)
+    faults.forget()
+    return cache
+
+
 def test_a_hung_redis_costs_one_question(server: RedisServer, count: Counting) -> None:
     """It is asked once in a look-up, then the creator's value is returned; an open breaker asks none."""
     with TcpProxy(server.port) as proxy:
-        cache = QueryCache("tests", url=f"redis://127.0.0.1:{proxy.port}/0")
-        assert cache.get_or_create("k", Maker("kept")) == "kept"
+        cache = warmed(proxy)
+        errors = figures(count)["errors"]
+        asked = proxy.asked
         proxy.swallow()
-        for _ in range(5):
-            asked = proxy.asked
+        for number in range(1, 6):
             assert cache.get_or_create("k", Maker("made")) == "made"
-            assert proxy.asked == asked + 1
+            # The proxy's threads may count later than the answer is given up.
+            assert until(lambda: proxy.asked == asked + number)  # noqa: B023
         asked = proxy.asked
         assert cache.get_or_create("k", Maker("made")) == "made"
         assert not cache.invalidate("k")
         assert proxy.asked == asked
-        assert figures(count)["errors"] == 7
+        assert figures(count)["errors"] - errors == 7
         assert set(faults.seen()) == {"query_cache"}
         faults.forget()
 
@@ -407,12 +421,12 @@ def test_a_slow_redis_is_not_waited_for_again_and_again(
     """Answers within the deadline are waited for until they were slow; then the value is made."""
     monkeypatch.setattr("otelmon.caches.look_up._PATIENCE", 0.2)
     with TcpProxy(server.port) as proxy:
-        cache = QueryCache("tests", url=f"redis://127.0.0.1:{proxy.port}/0")
-        cache.get_or_create("warm", Maker(1))
+        cache = warmed(proxy)
         proxy.delay = 0.22
         asked = proxy.asked
-        assert cache.get_or_create("k", Maker("made")) == "made"
-        assert proxy.asked == asked + 1
+        assert cache.get_or_create("new", Maker("made")) == "made"
+        assert until(lambda: proxy.asked == asked + 1)
+        faults.forget()
 
 
 # -- mistakes -------------------------------------------------------------------------------------
@@ -435,4 +449,4 @@ def test_what_cannot_be_used_is_said(options: dict[str, Any]) -> None:
 def test_it_counts_nothing_below_while_it_is_not_observed(server: RedisServer) -> None:
     """Where the libraries are not observed, its own figures are still there."""
     with counting() as other, observe_libraries(other.meter, off=("redis", "caches")):
-        assert QueryCache("apart", url=server.url).get_or_create("k", Maker(1)) == 1
+        assert QueryCache("apart", url=server.patient_url).get_or_create("k", Maker(1)) == 1

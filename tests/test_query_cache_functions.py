@@ -110,7 +110,7 @@ def test_two_services_share_a_redis_and_no_value(
 
     def looked_up(service: str, **options: Any) -> str:  # noqa: ANN401 - as `QueryCache`
         monkeypatch.setenv("OTEL_SERVICE_NAME", service)
-        cache = QueryCache("tests", url=server.url, **options)
+        cache = QueryCache("tests", url=server.patient_url, **options)
         return cache.get_or_create("k", lambda: service)
 
     assert [looked_up("shop"), looked_up("mail"), looked_up("shop")] == ["shop", "mail", "shop"]

@@ -6,7 +6,6 @@ import errno
 import os
 import signal
 import sys
-import time
 from collections import Counter
 from fractions import Fraction
 from math import floor
@@ -22,6 +21,7 @@ from otelmon.ledger.opening import opened_quotas
 from otelmon.ledger.quota_file import private_quotas
 from otelmon.ledger.quotas import Asked, Quotas
 from otelmon.ledger.stripes import Stripes
+from tests.apps.patient_limits import wait_for_counts
 from tests.forks import Child, forked
 from tests.limited import SECOND, Clock
 from tests.recorder import this_instance
@@ -255,11 +255,17 @@ class Worker:
         self.file.quotas._stripes.take(range(layout.STRIPES))
 
 
+def _patient(place: Path) -> Worker:
+    """Return one that waits also for who has a lock and no turn of a busy machine."""
+    wait_for_counts()
+    return Worker(place)
+
+
 def test_killed_in_the_midst_no_process_leaves_a_lock_or_a_hit_more(tmp_path: Path) -> None:
     """Killed at any point, again and again, what passed is never more than the limit."""
     found = 0
     for _ in range(15):
-        with Child(lambda: Worker(tmp_path)) as one, Child(lambda: Worker(tmp_path)) as two:
+        with Child(lambda: _patient(tmp_path)) as one, Child(lambda: _patient(tmp_path)) as two:
             one.send(Worker.hits, 100_000, 10**6)
             found += two.call(Worker.hits, 20, 300)
             one.kill()
@@ -330,30 +336,45 @@ def test_a_stopped_holder_costs_others_a_quarter_second_and_no_more(tmp_path: Pa
 
 
 class _Slow:
-    """Locks between processes: the first comes after most of the time, the second never."""
+    """Locks between processes: the first comes after most of the time, the second never.
+
+    It is a clock too, on which only waiting takes time.
+    """
 
     def __init__(self, seconds: float) -> None:
-        self._at = time.monotonic() + seconds
+        self.now = 0.0
+        self._at = seconds
         self.tries = Counter[int]()
+
+    def monotonic(self) -> float:
+        """Return the time."""
+        return self.now
+
+    def wait(self, seconds: float) -> None:
+        """Wait."""
+        self.now += seconds
 
     def take(self, byte: int) -> bool:
         """Give the first one when it is time."""
         self.tries[byte] += 1
-        return byte == 0 and time.monotonic() >= self._at
+        return byte == 0 and self.now >= self._at
 
     def give(self, byte: int) -> None:
         """Take it back."""
 
 
-def test_one_deadline_is_for_all_locks_of_a_request() -> None:
+def test_one_deadline_is_for_all_locks_of_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who has waited for the first lock does not wait as long again for the second."""
     seconds = 0.5
     locks = _Slow(0.9 * seconds)
+    monkeypatch.setattr("otelmon.ledger.stripes.time", locks)
+    monkeypatch.setattr("otelmon.ledger.stripes.Alarm", lambda: locks)
     stripes = Stripes(2, locks, seconds=seconds)  # type: ignore[arg-type]
     with pytest.raises(TimeoutError):
         stripes.take([0, 1])
     # Tried at one pace: for a tenth of the time the one, and for the rest the other.
     assert 0 < locks.tries[1] <= locks.tries[0]
+    assert seconds <= locks.now < 1.1 * seconds
 
 
 class _Refusing:
@@ -378,7 +399,7 @@ def test_a_lock_that_could_not_be_had_is_free_for_the_next() -> None:
     refusing: Any = _Refusing(
         OSError(errno.ENOLCK, "no locks"), False, OSError(errno.ENOLCK, "none left")
     )
-    stripes = Stripes(1, refusing, seconds=0.5)
+    stripes = Stripes(1, refusing, seconds=60)
     with pytest.raises(OSError, match="no locks"):
         stripes.take([0])
     with pytest.raises(OSError, match="none left"):

@@ -162,7 +162,9 @@ def test_in_redis_too_exactly_the_limit_passes(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     with RedisServer(tmp_path) as redis:
-        env = {**HOURLY, "REDIS_URL": redis.url, "TRUSTED_PROXIES": "1"}
+        # Longer than by default, and not so long that to be without it takes for ever.
+        url = f"{redis.url}?socket_timeout=2&socket_connect_timeout=2"
+        env = {**HOURLY, "REDIS_URL": url, "TRUSTED_PROXIES": "1"}
         with (
             _server(tmp_path / "one", workers=2, env=env) as one,
             _server(tmp_path / "two", workers=2, env=env) as two,

@@ -27,7 +27,8 @@ def quantile(bounds: Sequence[float], buckets: Sequence[int], share: float) -> Q
     total = sum(buckets)
     if not total:
         return Quantile(None)
-    rank, before, lower = share * total, 0, 0.0
+    # A float of a count beyond 2**53 may be above it, and so above all buckets.
+    rank, before, lower = min(share * total, total), 0, 0.0
     for bound, count in zip(bounds, buckets, strict=False):
         if count and before + count >= rank:
             return Quantile(min(bound, lower + (bound - lower) * (rank - before) / count))
