@@ -10,9 +10,12 @@ import logging
 import os
 import re
 import time
+import traceback
 from _thread import RLock
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from otelmon.errors import OtelmonError
 
 
 if TYPE_CHECKING:
@@ -37,7 +40,16 @@ OTHERS: Final = "_OTHER"
 MOST_NAMES: Final = 20
 
 _SAID_CHARACTERS: Final = 200
-_CREDENTIALS: Final = {re.compile(r"\S*@"): "...@", re.compile(r"\?\S+"): "?..."}
+_CREDENTIALS: Final = {
+    re.compile(r"\S*@"): "...@",
+    re.compile(r"\?\S+"): "?...",
+    # As libpq's addresses and dictionaries of options have them.
+    re.compile(
+        r"""(?i)((?:password|passwd|pwd|secret|token|api_?key)['"]?\s*[=:]\s*)('[^']*'|"[^"]*"|\S+)"""
+    ): r"\1...",
+}
+# An error that was raised because of another one, which was because of another one, ...
+_MOST_CAUSES: Final = 5
 
 _faults: dict[str, Fault] = {}
 # Re-entrant: a GC callback may report while a report is being written.
@@ -45,7 +57,7 @@ _lock = RLock()
 
 
 def report(kind: str, error: BaseException, *, of: str = "") -> None:
-    """Count a failure of *kind*; log it with its traceback the first time.
+    """Count a failure of *kind*; log it with where it was raised the first time.
 
     Where several parts can fail in one way, *of* names the one: each of the first MOST_NAMES is
     counted and logged for itself. It is a name that code has given, as that of an instrument.
@@ -64,11 +76,37 @@ def report(kind: str, error: BaseException, *, of: str = "") -> None:
     if first:
         log.error(
             "%s failed: %s. The application goes on; further failures of this kind are only "
-            "counted, see /health.",
+            "counted, see /health.\n%s",
             f"{kind} {of}" if of else kind,
-            repr(error) if of else error,
-            exc_info=error,
+            _told(error),
+            _raised(error),
         )
+
+
+def _told(error: BaseException) -> str:
+    """Return the error's message and class; of a message that is not ours only what `said` leaves."""
+    name = type(error).__name__
+    try:
+        message = str(error)
+    except Exception:  # noqa: BLE001 - an application's error may fail at that, too
+        return name
+    message = _without_credentials(message) if isinstance(error, OtelmonError) else said(message)
+    return f"{message.rstrip('.')} ({name})" if message else name
+
+
+def _raised(error: BaseException) -> str:
+    """Return where the error and its causes were raised, without what any of them says."""
+    lines: list[str] = []
+    causes: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in causes and len(causes) < _MOST_CAUSES:
+        causes.add(id(cause))
+        because = "Because of " if len(causes) > 1 else ""
+        lines.append(f"{because}{type(cause).__name__}. Traceback (most recent call last):\n")
+        lines += traceback.format_tb(cause.__traceback__)
+        hidden = None if cause.__suppress_context__ else cause.__context__
+        cause = cause.__cause__ or hidden
+    return "".join(lines).rstrip()
 
 
 def _one_more(before: Fault | None, error: BaseException) -> Fault:
@@ -81,10 +119,14 @@ def said(message: str) -> str:
 
     All up to the last `@` of a word goes: a password may hold any character, a slash and an `@` too.
     """
-    line = message.strip().partition("\n")[0]
-    for pattern, instead in _CREDENTIALS.items():
-        line = pattern.sub(instead, line)
+    line = _without_credentials(message.strip().partition("\n")[0])
     return line if len(line) <= _SAID_CHARACTERS else f"{line[:_SAID_CHARACTERS]}..."
+
+
+def _without_credentials(message: str) -> str:
+    for pattern, instead in _CREDENTIALS.items():
+        message = pattern.sub(instead, message)
+    return message
 
 
 def seen() -> dict[str, Fault]:
