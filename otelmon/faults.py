@@ -1,4 +1,4 @@
-"""What went wrong inside otelmon: one log line per kind, a count, a place in `/health`.
+"""What went wrong inside otelmon: a log line per kind and class, a count, a place in `/health`.
 
 The application comes first, so nothing of ours raises into it; this is where such failures go
 instead. Kinds are a small fixed vocabulary of snake_case words, chosen by the code that reports.
@@ -52,35 +52,48 @@ _CREDENTIALS: Final = {
 _MOST_CAUSES: Final = 5
 
 _faults: dict[str, Fault] = {}
+_logged: dict[str, frozenset[tuple[str, str]]] = {}
+"""Of which parts, and which classes of errors, there was a line, by kind"""
 # Re-entrant: a GC callback may report while a report is being written.
 _lock = RLock()
 
 
 def report(kind: str, error: BaseException, *, of: str = "") -> None:
-    """Count a failure of *kind*; log it with where it was raised the first time.
+    """Count a failure of *kind*; log it, with where it was raised, the first time of its class.
 
     Where several parts can fail in one way, *of* names the one: each of the first MOST_NAMES is
-    counted and logged for itself. It is a name that code has given, as that of an instrument.
+    counted and logged for itself. It is a name that code has given, as that of an instrument. A
+    kind has a bounded number of lines, whatever fails.
     """
     with _lock:
         before = _faults.get(kind)
         fault = _one_more(before, error)
-        first = before is None
         if of:
             each = dict(fault.each)
             of = of if of in each or len(each) < MOST_NAMES else OTHERS
-            first = of not in each
             each[of] = _one_more(each.get(of), error)
             fault = fault._replace(each=each)
         _faults[kind] = fault
-    if first:
+        new = _is_new(kind, of, type(error).__name__)
+    if new:
         log.error(
-            "%s failed: %s. The application goes on; further failures of this kind are only "
-            "counted, see /health.\n%s",
+            "%s failed: %s. The application goes on; further failures of this kind and class are "
+            "only counted, see /health.\n%s",
             f"{kind} {of}" if of else kind,
             _told(error),
             _raised(error),
         )
+
+
+def _is_new(kind: str, of: str, error: str) -> bool:
+    """Tell whether there is to be a line, which is noted."""
+    logged = _logged.get(kind, frozenset())
+    parts = {part for part, _ in logged}
+    # Beside the first of each part, MOST_NAMES for classes that came later.
+    if (of, error) in logged or (of in parts and len(logged) - len(parts) >= MOST_NAMES):
+        return False
+    _logged[kind] = logged | {(of, error)}
+    return True
 
 
 def _told(error: BaseException) -> str:
@@ -140,6 +153,7 @@ def forget() -> None:
     global _lock  # noqa: PLW0603 - the parent's lock may have been held by a thread that is gone
     _lock = RLock()
     _faults.clear()
+    _logged.clear()
 
 
 if hasattr(os, "register_at_fork"):  # Windows has no forks

@@ -69,7 +69,7 @@ def test_the_first_of_a_kind_is_logged(caplog: pytest.LogCaptureFixture) -> None
     line, *rest = record.getMessage().split("\n")
     assert line == (
         "some_kind failed: the reason (PlannedError). The application goes on; further failures of "
-        "this kind are only counted, see /health."
+        "this kind and class are only counted, see /health."
     )
     assert rest[0] == "PlannedError. Traceback (most recent call last):"
     assert rest[-1].strip() == "raise PlannedError(message)"
@@ -138,14 +138,29 @@ def test_an_error_that_cannot_be_told_is_told_by_its_class(
 
 
 def test_further_ones_are_only_counted(caplog: pytest.LogCaptureFixture) -> None:
-    """Of each kind one line is written, however often and by whatever error it fails."""
+    """Of each kind one line is written for a class of errors, however often that comes back."""
     for _ in range(5):
         faults.report("one", raised())
-    faults.report("one", OSError())
+    for error in (OSError(), raised(), OSError()):
+        faults.report("one", error)
     faults.report("two", raised())
 
-    assert [record.getMessage().split()[0] for record in caplog.records] == ["one", "two"]
-    assert {kind: fault.times for kind, fault in faults.seen().items()} == {"one": 6, "two": 1}
+    assert [record.getMessage().split()[0] for record in caplog.records] == ["one", "one", "two"]
+    assert [("OSError" in record.getMessage()) for record in caplog.records] == [0, 1, 0]
+    assert {kind: fault.times for kind, fault in faults.seen().items()} == {"one": 8, "two": 1}
+
+
+@pytest.mark.parametrize("parts", [1, 50])
+def test_a_kind_has_only_so_many_lines(caplog: pytest.LogCaptureFixture, *, parts: int) -> None:
+    """One for each of twenty parts and all others, and twenty for other classes. All is counted."""
+    for part in range(parts):
+        for number in range(60):
+            faults.report("kind", type(f"Error{number}", (Exception,), {})(), of=f"part{part}")
+
+    lines = [record.getMessage().split(":")[0] for record in caplog.records]
+    assert len(set(lines)) == min(parts, 21)
+    assert len(lines) == len(set(lines)) + 20
+    assert faults.seen()["kind"].times == 60 * parts
 
 
 def test_only_the_last_error_s_class_and_time_are_kept() -> None:
