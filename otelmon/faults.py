@@ -54,6 +54,8 @@ _MOST_CAUSES: Final = 5
 _faults: dict[str, Fault] = {}
 _logged: dict[str, frozenset[tuple[str, str]]] = {}
 """Of which parts, and which classes of errors, there was a line, by kind"""
+_booked: dict[str, int] = {}
+"""How many of each kind are in the ledger, whichever monitors have come and gone"""
 # Re-entrant: a GC callback may report while a report is being written.
 _lock = RLock()
 
@@ -148,12 +150,24 @@ def seen() -> dict[str, Fault]:
         return dict(_faults)
 
 
+def unbooked() -> dict[str, int]:
+    """Return how many of each kind are in this process's counts only, where there are any."""
+    grown = {kind: fault.times - _booked.get(kind, 0) for kind, fault in seen().items()}
+    return {kind: times for kind, times in grown.items() if times > 0}
+
+
+def book(kind: str, times: int) -> None:
+    """Note that so many more of a kind are in the ledger; for one thread at a time."""
+    _booked[kind] = _booked.get(kind, 0) + times
+
+
 def forget() -> None:
     """Start anew, as a forked child does: what its parent saw is its parent's to tell."""
     global _lock  # noqa: PLW0603 - the parent's lock may have been held by a thread that is gone
     _lock = RLock()
     _faults.clear()
     _logged.clear()
+    _booked.clear()
 
 
 if hasattr(os, "register_at_fork"):  # Windows has no forks
