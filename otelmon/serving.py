@@ -7,6 +7,7 @@ that imports and wraps an application stays as it was.
 from __future__ import annotations
 
 import _thread
+import atexit
 import logging
 import os
 import signal
@@ -176,6 +177,9 @@ class Serving:
             except (LedgerError, OSError) as error:
                 faults.report("ledger", error)
                 self._ledger.serve_alone(capacity=capacity)
+        # A worker that is asked to end goes without a word to the keeper's thread.
+        atexit.unregister(self._ledger.book_faults)  # the parent's, in a forked child
+        atexit.register(self._ledger.book_faults)
         if self.keeper is not None and (worker is not None or self._descriptors):
             self._beat(self.keeper)
 
@@ -239,6 +243,7 @@ class Serving:
         """Serve no longer."""
         if self.keeper is not None:
             self.keeper.stop()
+        atexit.unregister(self._ledger.book_faults)
         self._ledger.close()
         self.begun, self.identity = False, None
 

@@ -205,7 +205,7 @@ def test_a_rule_that_fails_or_hangs_harms_no_other(server: Gunicorn) -> None:
     assert (failing["state"], failing["errors"]["error"]) == ("no_data", "RuntimeError")
     assert (hanging["state"], hanging["errors"]["error"]) == ("no_data", "TimeoutError")
     assert "secret" not in server.get(PATH).text
-    assert server.log.count("alert_rule_failing failed") == 1
+    assert server.log.count("alert_rule failing failed") == 1
     assert stands(server, "level") == "ok"
 
 

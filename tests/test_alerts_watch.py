@@ -196,7 +196,7 @@ def test_a_rule_of_ones_own_may_return_what_it_likes() -> None:
     ]
     assert [instance.state(f"r{n}").errors for n in range(5)] == [0, 0, 0, 4, 0]
     assert instance.state("r3").error is not None
-    assert faults.seen()["alert_rule_r3"].times == 4
+    assert faults.seen()["alert_rule"].each["r3"].times == 4
 
 
 def test_a_rule_that_hangs_is_left_behind() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from otelmon import faults
+from otelmon import ConfigError, faults
 
 
 if TYPE_CHECKING:
@@ -60,30 +60,107 @@ def _on_record() -> Iterator[Callable[[Callable[[], None]], None]]:
         faults.log.removeHandler(handler)
 
 
-def test_the_first_of_a_kind_is_logged_whole(caplog: pytest.LogCaptureFixture) -> None:
-    """One ERROR line of the logger `otelmon` names kind and error, and has the traceback."""
-    error = raised("the reason")
-    faults.report("some_kind", error)
+def test_the_first_of_a_kind_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """One ERROR record of the logger `otelmon` names kind and error, and where it was raised."""
+    faults.report("some_kind", raised("the reason"))
 
     (record,) = caplog.records
     assert (record.name, record.levelname) == ("otelmon", "ERROR")
-    assert record.getMessage() == (
-        "some_kind failed: the reason. The application goes on; further failures of this kind "
-        "are only counted, see /health."
+    line, *rest = record.getMessage().split("\n")
+    assert line == (
+        "some_kind failed: the reason (PlannedError). The application goes on; further failures of "
+        "this kind and class are only counted, see /health."
     )
-    assert record.exc_info is not None
-    assert record.exc_info[1] is error
+    assert rest[0] == "PlannedError. Traceback (most recent call last):"
+    assert rest[-1].strip() == "raise PlannedError(message)"
+    assert ", in _raise" in rest[-2]
+
+
+def _connect(address: str) -> None:
+    try:
+        _find(address)
+    except LookupError:
+        raise ConnectionError(f"refused: {address}\n{address}")  # noqa: B904 - so it is the context
+
+
+def _find(address: str) -> None:
+    try:
+        _raise(f"cannot reach {address}")
+    except PlannedError as error:
+        raise LookupError(address) from error
+
+
+@pytest.mark.parametrize(
+    "address", ["postgresql://shop:pa55@db/shop", "host=db password='pa 55' dbname=shop"]
+)
+def test_no_password_reaches_the_log(caplog: pytest.LogCaptureFixture, address: str) -> None:
+    """Neither that of the error's message nor those of its causes' do; where each was raised does."""
+    with pytest.raises(ConnectionError) as caught:
+        _connect(address)
+    faults.report("database", caught.value)
+
+    (record,) = caplog.records
+    text = logging.Formatter().format(record)
+    assert "55" not in text
+    assert text.startswith("database failed: refused: ")
+    for name in ("ConnectionError", "LookupError", "PlannedError"):
+        assert f"{name}. Traceback (most recent call last):" in text
+    assert [text.count(f", in {name}\n") for name in ("_connect", "_find", "_raise")] == [2, 2, 1]
+
+
+def test_what_otelmon_says_itself_is_logged_whole(caplog: pytest.LogCaptureFixture) -> None:
+    """All lines of its own errors are, but for credentials in them."""
+    faults.report("settings", ConfigError("One is wrong.", "redis://me:hush@h/ is too. " * 20))
+
+    (record,) = caplog.records
+    assert "One is wrong.\n" in record.getMessage()
+    assert record.getMessage().count("...@h/ is too.") == 20
+    assert "hush" not in record.getMessage()
+
+
+def test_an_error_that_cannot_be_told_is_told_by_its_class(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Neither a message that raises nor errors that are each other's cause stop a report."""
+
+    class MuteError(Exception):
+        """Has no message."""
+
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    first, second = MuteError(), raised()
+    first.__cause__, second.__cause__ = second, first
+    faults.report("kind", first)
+
+    assert caplog.records[0].getMessage().startswith("kind failed: MuteError. The application")
+    assert caplog.records[0].getMessage().count("Traceback") == 2
 
 
 def test_further_ones_are_only_counted(caplog: pytest.LogCaptureFixture) -> None:
-    """Of each kind one line is written, however often and by whatever error it fails."""
+    """Of each kind one line is written for a class of errors, however often that comes back."""
     for _ in range(5):
         faults.report("one", raised())
-    faults.report("one", OSError())
+    for error in (OSError(), raised(), OSError()):
+        faults.report("one", error)
     faults.report("two", raised())
 
-    assert [record.getMessage().split()[0] for record in caplog.records] == ["one", "two"]
-    assert {kind: fault.times for kind, fault in faults.seen().items()} == {"one": 6, "two": 1}
+    assert [record.getMessage().split()[0] for record in caplog.records] == ["one", "one", "two"]
+    assert [("OSError" in record.getMessage()) for record in caplog.records] == [0, 1, 0]
+    assert {kind: fault.times for kind, fault in faults.seen().items()} == {"one": 8, "two": 1}
+
+
+@pytest.mark.parametrize("parts", [1, 50])
+def test_a_kind_has_only_so_many_lines(caplog: pytest.LogCaptureFixture, *, parts: int) -> None:
+    """One for each of twenty parts and all others, and twenty for other classes. All is counted."""
+    for part in range(parts):
+        for number in range(60):
+            faults.report("kind", type(f"Error{number}", (Exception,), {})(), of=f"part{part}")
+
+    lines = [record.getMessage().split(":")[0] for record in caplog.records]
+    assert len(set(lines)) == min(parts, 21)
+    assert len(lines) == len(set(lines)) + 20
+    assert faults.seen()["kind"].times == 60 * parts
 
 
 def test_only_the_last_error_s_class_and_time_are_kept() -> None:
@@ -106,6 +183,7 @@ def test_only_the_last_error_s_class_and_time_are_kept() -> None:
         ("http://me:hu@sh/?@h:1/p", "...@h:1/p"),
         ("url: /p?key=hush (refused)", "url: /p?... (refused)"),
         ("Is it there?\nhush", "Is it there?"),
+        ("{'password': 'hush', 'port': 1}", "{'password': ..., 'port': 1}"),
         ("a " * 200, "a " * 100 + "..."),
     ],
 )
@@ -227,9 +305,9 @@ def test_parts_that_fail_in_one_way_are_told_apart(caplog: pytest.LogCaptureFixt
         "a.one": (2, "PlannedError"),
         "a.two": (1, "KeyError"),
     }
-    assert [record.getMessage()[:22] for record in caplog.records] == [
-        "kind a.one failed: Pla",
-        "kind a.two failed: Key",
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == [
+        "kind a.one failed",
+        "kind a.two failed",
     ]
     for number in range(30):
         faults.report("kind", KeyError("x"), of=str(number))

@@ -14,6 +14,7 @@ import pytest
 from otelmon import board, faults
 from otelmon.board import Published
 from otelmon.errors import LedgerError
+from otelmon.ledger.fault_counts import LASTING, counted
 from otelmon.ledger.instrument import OVERFLOW, Instrument
 from otelmon.ledger.ledger import Ledger
 from otelmon.ledger.requests import DURATION
@@ -168,6 +169,49 @@ def _fill_up(recorder: Recorder, series: int) -> None:
 def _failures(_: object) -> int:
     found = faults.seen().get("ledger_series")
     return found.times if found else 0
+
+
+def test_that_space_ran_out_is_counted_although_there_is_none(small: Path) -> None:
+    """Everybody learns of it at the next beat, and of what fails for the first time then."""
+    instance = this_instance()
+    with (
+        Child(lambda: Recorder(small, instance)) as worker,
+        Child(lambda: Recorder(small, instance)) as other,
+    ):
+        for each in (worker, other):
+            each.call(_beat)
+        _use_up(small, worker)
+        failures = worker.call(_failures)
+        worker.call(_fail, "new")
+        for _ in range(3):
+            worker.call(_beat)
+
+        found = other.call(_counted)
+        assert found.pop(LASTING) == failures
+        # The little that a name of its own takes may be left.
+        assert found in ({faults.OTHERS: 1}, {"new": 1})
+        assert worker.call(_failures) == failures
+
+
+def _use_up(place: Path, worker: Child[Recorder]) -> None:
+    """Leave no space, nor any of what was taken before: neither for lanes nor for names."""
+    leave(place, 0)
+    for number in range(2000):
+        worker.call(Recorder.serve, f"/new/{number}")
+        if worker.call(_failures):
+            return
+
+
+def _beat(recorder: Recorder) -> None:
+    recorder.ledger.beat(draining=False)
+
+
+def _counted(recorder: Recorder) -> dict[str, int]:
+    return counted(recorder.ledger.read())
+
+
+def _fail(_: object, kind: str) -> None:
+    faults.report(kind, OSError())
 
 
 def test_the_board_stays_as_it_was_when_there_is_no_space_for_it(small: Path) -> None:

@@ -70,13 +70,9 @@ def test_a_taken_port_is_said_once_shown_and_taken_over_when_it_is_free(tmp_path
 
 
 def attempts(server: Gunicorn) -> int:
-    """Return how often the port was tried without success."""
-    tried = 0
-    for worker in server.workers():
-        with server.only(worker):
-            faults = server.get("/health").json()["otelmon"]["faults"]
-            tried += faults.get("metrics_port", {"times": 0})["times"]
-    return tried
+    """Return how often the port was tried without success, by whichever worker."""
+    faults = server.get("/health").json()["otelmon"]["faults"]
+    return int(faults.get("metrics_port", {"times": 0})["times"])
 
 
 def reachable(port: int) -> bool:

@@ -192,7 +192,7 @@ def without_sessions(server: Gunicorn, visitor: Visitor, cookies: dict[str, str]
 
 
 def faults(server: Gunicorn) -> Any:  # noqa: ANN401 - parsed JSON
-    """Return what the worker that answers knows of failures."""
+    """Return what failed."""
     return server.get("/health").json()["otelmon"]["faults"]
 
 

@@ -281,7 +281,7 @@ def test_a_failure_to_serve_leaves_the_application_alone(
     for _ in range(3):
         assert ask(app, "/").body == b"hello"
     assert faults.seen()["serve"].times == 1
-    assert caplog.text.count("no memory at all.") == 1
+    assert caplog.text.count("no memory at all (RuntimeError).") == 1
     assert said(app, "/health")["status"] == "unknown"
 
 

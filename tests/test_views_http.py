@@ -184,13 +184,24 @@ class TestFailures:
 
     @pytest.mark.parametrize("path", ASKING)
     def test_a_view_that_fails_says_no_more_than_that(self, path: str) -> None:
-        """An exception in a view is a 500 in JSON without details, and a fault of its kind."""
+        """An exception in a view is a 500 in JSON without details, and a fault of its path."""
         answer = ask(ops(counted=LedgerError("/run/secret")), path)
 
         assert answer.status == 500
         assert json.loads(answer.body) == {"error": "This answer could not be made."}
         assert answer.headers["Cache-Control"] == "no-store"
-        assert faults.seen()["view"].error == "LedgerError"
+        assert faults.seen()["view"].each[path].error == "LedgerError"
+
+    def test_each_path_that_fails_is_logged(self, caplog: pytest.LogCaptureFixture) -> None:
+        """A page that never worked is in the log although another one failed before; once."""
+        for _ in range(2):
+            for path in ("/api/metrics", "/metrics"):
+                ask(ops(counted=LedgerError("gone")), path)
+
+        assert [record.getMessage().split(":")[0] for record in caplog.records] == [
+            "view /api/metrics failed",
+            "view /metrics failed",
+        ]
 
     def test_the_end_of_the_process_is_not_held_up(self) -> None:
         """SystemExit, as gunicorn raises it in a worker that is too slow, goes through."""

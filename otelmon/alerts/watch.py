@@ -186,7 +186,7 @@ class Watch:
             measured, memory = judged(rule, found, memory, moment.monotonic)
         except Exception as failure:  # noqa: BLE001 - the other rules are worth judging
             error, said = failure, type(failure).__name__
-            faults.report(f"alert_rule_{rule.id}", failure)
+            faults.report("alert_rule", failure, of=rule.id)
         if measured is None and error is None:
             said = self._unseen.told(rule, moment, before.error)
         return step(

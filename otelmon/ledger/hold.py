@@ -33,7 +33,7 @@ class Hold(NamedTuple):
         """
         for wanted in (attributes, OVERFLOW):
             try:
-                found = self._placed(instrument, wanted)
+                found = self.placed(instrument, wanted)
             except (LedgerError, OSError) as error:
                 faults.report("ledger_series", error)
                 found = None
@@ -41,7 +41,12 @@ class Hold(NamedTuple):
                 return found
         return None
 
-    def _placed(self, instrument: Instrument, attributes: Attributes) -> Series | None:
+    def placed(self, instrument: Instrument, attributes: Attributes) -> Series | None:
+        """Return this very series, with space in this process's slot; None past a limit.
+
+        Raises:
+            LedgerError, OSError: there is no more space.
+        """
         if self.pen is None:
             return None
         found = self.keys.find(instrument, attributes) or self.keys.place(instrument, attributes)

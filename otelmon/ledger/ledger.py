@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from otelmon import faults
 from otelmon.errors import LedgerError
 from otelmon.ledger import layout, reader, slots
+from otelmon.ledger.fault_counts import FaultCounts
 from otelmon.ledger.hold import Hold
 from otelmon.ledger.keys import SERIES_LIMIT, TOTAL_LIMIT, Keys
 from otelmon.ledger.moving import Early, move
@@ -31,6 +32,8 @@ log = logging.getLogger("otelmon")
 
 # How often a process without a slot tries to get one.
 _JOIN_SECONDS: Final = 10.0
+# How long the end of a process waits for a beat that is under way.
+_END_SECONDS: Final = 1.0
 
 
 class Home(NamedTuple):
@@ -53,6 +56,7 @@ class Ledger:
         self._limits = {"series_limit": series_limit, "total_limit": total_limit}
         self._hold: Hold | None = None
         self._early = Early(self._claim)
+        self._fault_counts = FaultCounts()
         self._home: Home | None = None
         self._join_at = 0.0
 
@@ -156,7 +160,7 @@ class Ledger:
             ageing.age(self._hold.keys, reading)
 
     def beat(self, *, draining: bool) -> None:
-        """Show that this process lives, and follow the file if it was replaced."""
+        """Show that this process lives, follow the file if it was replaced, and book what failed."""
         hold, home = self._hold, self._home
         if hold is None or hold.pen is None:
             return
@@ -169,6 +173,12 @@ class Ledger:
             head[layout.HEAD_OLDEST] = self.pen.oldest()
             head[layout.HEAD_DRAINING] = int(draining)
             head[layout.HEAD_BEAT] = time.monotonic_ns()
+        self.book_faults(patience=0.0)
+
+    def book_faults(self, *, patience: float = _END_SECONDS) -> None:
+        """Add what failed in this process since its last beat to what failed in the instance."""
+        if self._hold is not None:
+            self._fault_counts.add(self._hold, patience=patience)
 
     def _kept(self, hold: Hold, pen: Pen) -> Hold:
         """Return the hold, or one of no slot, from which `_join` goes on, if another has the slot.
@@ -223,6 +233,7 @@ class Ledger:
         A child that was forked inside a request and returns from it books nothing of it.
         """
         self._early.forget(self._fresh)
+        self._fault_counts.forget()
         if self._hold is not None and self._hold.pen is not None:
             self._hold.pen.lay_down()
             self._hold = self._fresh(self._hold)._replace(pen=None)
@@ -239,6 +250,8 @@ class Ledger:
 
     def close(self) -> None:
         """Give the slot back; what was counted stays in it."""
+        self.book_faults()
+        self._fault_counts.forget()  # its pen holds the memory
         if self._hold is not None:
             if self._hold.pen is not None:
                 self._hold.pen.lay_down()

@@ -15,6 +15,7 @@ from otelmon.instruments.figures import (
     HOST_SIDE,
     PRESSURE,
 )
+from otelmon.ledger.fault_counts import LASTING, counted
 from otelmon.ledger.reader import of_instrument
 from otelmon.ledger.requests import DURATION
 from otelmon.metrics import databases, effective
@@ -43,8 +44,6 @@ _LATE_INTERVALS: Final = 3
 _LATE_SECONDS: Final = 5.0
 # Every process beats each second; one that did not for so long is stopped or starved.
 _SILENT_SECONDS: Final = 10.0
-# Without space for a series, what is new goes into the overflow series until the instance ends.
-_LASTING: Final = "ledger_series"
 # After these a process counts for itself, until it finds its way into the instance's ledger again.
 _PASSING: Final = frozenset(("ledger", "serve"))
 
@@ -133,7 +132,10 @@ def current(reading: Reading | None, published: Published | None) -> Window:
 def status(
     reading: Reading | None, published: Published | None, faults: Collection[str] = ()
 ) -> str:
-    """Return healthy, degraded or unknown; *faults* are the kinds that this process has seen."""
+    """Return healthy, degraded or unknown; *faults* are the kinds that this process has seen.
+
+    The kind that lasts counts whichever process has seen it, and those that pass for this one.
+    """
     if reading is None or published is None:
         return UNKNOWN
     well = (
@@ -141,7 +143,8 @@ def status(
         and all(alert.level is None for alert in published.alerts)
         and reading.complete
         and any(worker.beat_age <= _SILENT_SECONDS for worker in reading.workers)
-        and _LASTING not in faults
+        and LASTING not in faults
+        and LASTING not in counted(reading)
         and (reading.shared or _PASSING.isdisjoint(faults))
     )
     return HEALTHY if well else DEGRADED

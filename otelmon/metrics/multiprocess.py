@@ -36,6 +36,7 @@ class _Others(Collector):
                 faults.report(
                     "prometheus_family",
                     OtelmonError(f"prometheus_client's {metric.name!r} is left out: it is ours."),
+                    of=metric.name,
                 )
             else:
                 yield metric

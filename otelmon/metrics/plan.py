@@ -162,7 +162,7 @@ class Plan:
         """Find the family that shows an instrument under its own name."""
         place = self._place(instrument)
         if place is None:
-            faults.report("prometheus_family", _refusal(instrument, "that name is in use"))
+            _leave_out(instrument, "that name is in use")
             self.places.setdefault(instrument, ())
         else:
             self._show(instrument, place)
@@ -223,7 +223,7 @@ class Plan:
         for instrument, places in self.places.items():
             if place in places:
                 self.places[instrument] = tuple(each for each in places if each != place)
-                faults.report("prometheus_family", _refusal(instrument, "its bounds have changed"))
+                _leave_out(instrument, "its bounds have changed")
 
 
 def _awake(rows: Rows, resting: Container[int]) -> Rows:
@@ -293,8 +293,7 @@ def _differ_in_bounds(one: Family, other: Family) -> bool:
     return one.bounds != other.bounds and _alike(replace(one, bounds=other.bounds), other)
 
 
-def _refusal(instrument: Instrument, why: str) -> OtelmonError:
-    return OtelmonError(
-        f"The {instrument.kind} {instrument.name!r} of {instrument.scope.name!r} is not in the "
-        f"Prometheus text: {why}."
-    )
+def _leave_out(instrument: Instrument, why: str) -> None:
+    which = f"The {instrument.kind} {instrument.name!r} of {instrument.scope.name!r}"
+    error = OtelmonError(f"{which} is not in the Prometheus text: {why}.")
+    faults.report("prometheus_family", error, of=instrument.name)

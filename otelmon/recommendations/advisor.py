@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from otelmon import board, faults
+from otelmon import board
+from otelmon.ledger.fault_counts import counted
 from otelmon.metrics import processes
 from otelmon.metrics.past import Past
 from otelmon.recommendations import advice, diary
@@ -104,7 +105,7 @@ class Advisor:
                 series_limit=self._settings.cardinality_limit,
                 total_limit=self._settings.cardinality_total,
             ),
-            faults={kind: fault.times for kind, fault in faults.seen().items()},
+            faults=counted(reading),
             complete=reading.complete,
             interval=published.interval,
         )

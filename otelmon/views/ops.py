@@ -70,7 +70,7 @@ class OpsApp:
         self._views = views
         self._fallback = fallback or _not_found
         self.paths = {
-            place: Endpoint(views[path], token=None if path in _OPEN else settings.token)
+            place: Endpoint(path, views[path], token=None if path in _OPEN else settings.token)
             for path, place in at.items()
         }
 
@@ -108,8 +108,12 @@ def _moved(settings: Settings, pages: Iterable[str]) -> dict[str, str]:
 class Endpoint:
     """One of our paths as a WSGI application: GET and HEAD, with nothing raised."""
 
-    def __init__(self, view: View, *, token: str | None) -> None:
-        """Show *view* to those who send the token, to everybody without one."""
+    def __init__(self, name: str, view: View, *, token: str | None) -> None:
+        """Show *view* to those who send the token, to everybody without one.
+
+        *name* is the path under which its failures are known, wherever it is mounted.
+        """
+        self._name = name
         self._view = view
         self._token = token
 
@@ -125,7 +129,7 @@ class Endpoint:
                 return challenge()
             return self._view(environ)
         except Exception as error:  # noqa: BLE001 - a monitor that breaks is no reason to break more
-            faults.report("view", error)
+            faults.report("view", error, of=self._name)
             return refusal("500 Internal Server Error", "This answer could not be made.")
 
 

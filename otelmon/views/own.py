@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from otelmon import faults
+from otelmon.ledger.fault_counts import counted
 from otelmon.metrics import figures
 from otelmon.metrics.overflow import overflows
 
@@ -30,7 +31,7 @@ def brief(source: Source, reading: Reading | None, published: Published | None) 
         "ledger": _ledger(reading),
         "keeper_age_seconds": figures.rounded(figures.keeper_age(reading, published)),
         "opentelemetry": source.adopted(),
-        "faults": _faults(),
+        "faults": _faults(reading),
         "port": dict(source.port()),
         "notifications": {} if published is None else dict(published.channels),
         "otlp": None if published is None else published.push,
@@ -52,7 +53,7 @@ def full(source: Source, reading: Reading | None, published: Published | None) -
         "opentelemetry": source.adopted(),
         "records_before_fork": source.dropped(),
         "series": None if reading is None else _series(reading, source.settings),
-        "faults": _faults(),
+        "faults": _faults(reading),
         "port": dict(source.port()),
         "notifications": {} if published is None else dict(published.channels),
         "otlp": None if published is None else published.push,
@@ -68,9 +69,15 @@ def _ledger(reading: Reading | None) -> str | None:
     return "shared" if reading.complete else "incomplete: a worker counts for itself"
 
 
-def _faults() -> dict[str, Any]:
-    """Return what failed in this process, by kind."""
-    return {kind: _fault(fault) for kind, fault in faults.seen().items()}
+def _faults(reading: Reading | None) -> dict[str, Any]:
+    """Return what failed in the instance, by kind; more than its count only this process's own."""
+    own, all_of_it = faults.seen(), counted(reading)
+    shown = {kind: _fault(fault) for kind, fault in own.items()}
+    for kind, times in all_of_it.items():
+        known = shown.get(kind, {"times": 0, "error": None, "last": None})
+        # The newest of this process's own are not in the ledger yet.
+        shown[kind] = {**known, "times": max(times, known["times"])}
+    return shown
 
 
 def _fault(fault: Fault) -> dict[str, Any]:
