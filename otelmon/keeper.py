@@ -107,9 +107,14 @@ class Keeper:
         return self._ended is not None
 
     def start(self) -> None:
-        """Begin to beat, in a thread that goes on beside whatever the application does."""
-        self._alarm, self._ended = threads.Alarm(), threads.Alarm()
-        threads.start(partial(self._run, self._alarm, self._ended))
+        """Begin to beat, in a thread that goes on beside whatever the application does.
+
+        Raises:
+            RuntimeError: no thread can be had; it does not beat.
+        """
+        alarm, ended = threads.Alarm(), threads.Alarm()
+        threads.start(partial(self._run, alarm, ended))
+        self._alarm, self._ended = alarm, ended
 
     def rest(self, error: Exception) -> None:
         """Never beat in this process, because of *error*, which `/health` shows."""
@@ -121,6 +126,7 @@ class Keeper:
         self._alarm.ring()
         if self._ended is not None:
             self._ended.wait(_STOP_SECONDS)
+            self._ended = None
 
     def forget(self) -> None:
         """Be as new in a forked child: thread and duties are its parent's."""
