@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from otelmon.ledger import layout, twin
 
@@ -96,8 +96,10 @@ class Published:
     """How the push over OTLP does; None where it is off"""
 
 
-_FIELDS: Final = frozenset(each.name for each in fields(Published))
-_ALERT_FIELDS: Final = frozenset(each.name for each in fields(AlertState))
+_Part = TypeVar("_Part", Published, AlertState, Point)
+_FIELDS: Final = {
+    kind: frozenset(each.name for each in fields(kind)) for kind in (Published, AlertState, Point)
+}
 
 
 def publish(segment: Segment, published: Published) -> None:
@@ -127,11 +129,12 @@ def read(segment: Segment) -> Published | None:
 
 
 def _decode(payload: bytes) -> Published:
-    # A keeper of another version, during an upgrade, may know more.
-    known = {name: value for name, value in json.loads(payload).items() if name in _FIELDS}
-    known["points"] = tuple(Point(**point) for point in known["points"])
-    known["alerts"] = tuple(
-        AlertState(**{name: value for name, value in state.items() if name in _ALERT_FIELDS})
-        for state in known.get("alerts", ())
-    )
-    return Published(**known)
+    said = json.loads(payload)
+    said["points"] = tuple(_known(Point, point) for point in said["points"])
+    said["alerts"] = tuple(_known(AlertState, state) for state in said.get("alerts", ()))
+    return _known(Published, said)
+
+
+def _known(kind: type[_Part], said: Mapping[str, Any]) -> _Part:
+    """Return a part of the board; a keeper of another version, during an upgrade, may say more."""
+    return kind(**{name: value for name, value in said.items() if name in _FIELDS[kind]})
