@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Number = float | int | None
 
+WINDOW_SECONDS: Final = 60.0
+"""What rates are of; see `Published.points`"""
+
 
 @dataclass(frozen=True, slots=True)
 class Point:
@@ -94,6 +97,13 @@ class Published:
     """How each way of telling somebody of the alerts does, by its name"""
     push: Mapping[str, Any] | None = None
     """How the push over OTLP does; None where it is off"""
+
+
+def trimmed(points: tuple[Point, ...]) -> tuple[Point, ...]:
+    """Drop the points that no window needs: all but one of those older than the window."""
+    newest = points[-1].monotonic
+    old = sum(newest - point.monotonic >= WINDOW_SECONDS * 1e9 for point in points)
+    return points[max(0, old - 1) :]
 
 
 _Part = TypeVar("_Part", Published, AlertState, Point)
