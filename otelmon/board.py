@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from otelmon.ledger import layout, twin
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 
 Number = float | int | None
+
+WINDOW_SECONDS: Final = 60.0
+"""What rates are of; see `Published.points`"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +99,17 @@ class Published:
     """How the push over OTLP does; None where it is off"""
 
 
-_FIELDS: Final = frozenset(each.name for each in fields(Published))
-_ALERT_FIELDS: Final = frozenset(each.name for each in fields(AlertState))
+def trimmed(points: tuple[Point, ...]) -> tuple[Point, ...]:
+    """Drop the points that no window needs: all but one of those older than the window."""
+    newest = points[-1].monotonic
+    old = sum(newest - point.monotonic >= WINDOW_SECONDS * 1e9 for point in points)
+    return points[max(0, old - 1) :]
+
+
+_Part = TypeVar("_Part", Published, AlertState, Point)
+_FIELDS: Final = {
+    kind: frozenset(each.name for each in fields(kind)) for kind in (Published, AlertState, Point)
+}
 
 
 def publish(segment: Segment, published: Published) -> None:
@@ -127,11 +139,12 @@ def read(segment: Segment) -> Published | None:
 
 
 def _decode(payload: bytes) -> Published:
-    # A keeper of another version, during an upgrade, may know more.
-    known = {name: value for name, value in json.loads(payload).items() if name in _FIELDS}
-    known["points"] = tuple(Point(**point) for point in known["points"])
-    known["alerts"] = tuple(
-        AlertState(**{name: value for name, value in state.items() if name in _ALERT_FIELDS})
-        for state in known.get("alerts", ())
-    )
-    return Published(**known)
+    said = json.loads(payload)
+    said["points"] = tuple(_known(Point, point) for point in said["points"])
+    said["alerts"] = tuple(_known(AlertState, state) for state in said.get("alerts", ()))
+    return _known(Published, said)
+
+
+def _known(kind: type[_Part], said: Mapping[str, Any]) -> _Part:
+    """Return a part of the board; a keeper of another version, during an upgrade, may say more."""
+    return kind(**{name: value for name, value in said.items() if name in _FIELDS[kind]})

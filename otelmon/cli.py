@@ -28,7 +28,6 @@ _DEMO_NEEDS = (
 )
 _MOST_WORKERS = 64
 _MOST_RUNS = 1000
-"""OpenTelemetry's word for a service that nobody has named"""
 
 
 def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:

@@ -51,7 +51,6 @@ _FIRST_PAUSE_SECONDS: Final = 1.0
 _SHORTEST_PAUSE: Final = 0.05
 # Two publications are never nearer to each other than this share of what should be between them.
 _LEAST_OF_PAUSE: Final = 0.6
-WINDOW_SECONDS: Final = 60.0
 # The end of a beat in which the host's sample hangs and the port has answers to give.
 _STOP_SECONDS: Final = 10.0
 
@@ -107,9 +106,14 @@ class Keeper:
         return self._ended is not None
 
     def start(self) -> None:
-        """Begin to beat, in a thread that goes on beside whatever the application does."""
-        self._alarm, self._ended = threads.Alarm(), threads.Alarm()
-        threads.start(partial(self._run, self._alarm, self._ended))
+        """Begin to beat, in a thread that goes on beside whatever the application does.
+
+        Raises:
+            RuntimeError: no thread can be had; it does not beat.
+        """
+        alarm, ended = threads.Alarm(), threads.Alarm()
+        threads.start(partial(self._run, alarm, ended))
+        self._alarm, self._ended = alarm, ended
 
     def rest(self, error: Exception) -> None:
         """Never beat in this process, because of *error*, which `/health` shows."""
@@ -121,6 +125,7 @@ class Keeper:
         self._alarm.ring()
         if self._ended is not None:
             self._ended.wait(_STOP_SECONDS)
+            self._ended = None
 
     def forget(self) -> None:
         """Be as new in a forked child: thread and duties are its parent's."""
@@ -262,7 +267,7 @@ class Keeper:
             interval=interval,
             keeper=pen.number if pen is not None else 0,
             host=host,
-            points=trimmed((*(before.points if before is not None else ()), point)),
+            points=board.trimmed((*(before.points if before is not None else ()), point)),
             baseline=self._host.baseline if self._host is not None else None,
             container_baseline=self._host.container_baseline if self._host else None,
             backlog=sockets.backlog(self._descriptors()),
@@ -341,10 +346,3 @@ def _age(published: Published | None) -> float:
     if published is None or not published.points:
         return 0.0
     return time.monotonic() - published.points[0].monotonic / 1e9
-
-
-def trimmed(points: tuple[Point, ...]) -> tuple[Point, ...]:
-    """Drop the points that no window needs: all but one of those older than the window."""
-    newest = points[-1].monotonic
-    old = sum(newest - point.monotonic >= WINDOW_SECONDS * 1e9 for point in points)
-    return points[max(0, old - 1) :]

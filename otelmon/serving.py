@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 # How long a forked child is looked at for becoming a gunicorn worker: it does so at its boot.
 _WATCH_SECONDS: Final = 30.0
 _WATCH_PAUSE: Final = 0.05
+# What did not begin, as where no thread can be had, is tried again at a request after this long.
+_AGAIN_SECONDS: Final = 10.0
 _KINDS: Final = {"SyncWorker": "sync", "ThreadWorker": "gthread", "GeventWorker": "gevent"}
 
 
@@ -119,6 +121,13 @@ class Serving:
         """The instance that this process serves for; None until then, and where it shares nothing"""
         self.keeper: Keeper | None = None
         self.begun = False
+        self._again_at: float | None = None
+        """When to try again; None where there is nothing to"""
+
+    @property
+    def settled(self) -> bool:
+        """Tell whether all has begun that is to, so that nobody need call `begin` again."""
+        return self.begun and self._again_at is None
 
     @property
     def log(self) -> Any:  # noqa: ANN401 - gunicorn has no types
@@ -151,20 +160,33 @@ class Serving:
         self.begun = True
 
     def begin(self) -> Pen | None:
-        """Claim a slot and begin to beat, once; return the pen to record with."""
+        """Claim a slot and begin to beat, once; return the pen to record with.
+
+        What fails is tried again, at the first call after 10 s.
+        """
         with self._lock:
-            if not self.begun:
+            if not self.begun or self._is_again_due():
                 # At once: a request that this thread answers meanwhile (in a signal handler, or
                 # another greenlet's while a log handler waits) passes unmeasured, or it would wait
                 # for itself.
-                self.begun = True
+                self.begun, self._again_at = True, None
                 try:
                     self._begin()
                 except Exception as error:  # noqa: BLE001 - the application goes on without us
+                    self._again_at = time.monotonic() + _AGAIN_SECONDS
                     faults.report("serve", error)
             return self._ledger.pen
 
+    def _is_again_due(self) -> bool:
+        return self._again_at is not None and time.monotonic() >= self._again_at
+
     def _begin(self) -> None:
+        if self._ledger.pen is None:
+            self._claim()
+        if self.keeper is not None and (self._worker is not None or self._descriptors):
+            self._beat(self.keeper)
+
+    def _claim(self) -> None:
         worker, descriptors, identity = belonging(self._settings.instance, forker=self._forker)
         self._worker, self._descriptors, self.identity = worker, descriptors, identity
         self._sockets = links(self._descriptors)
@@ -180,8 +202,6 @@ class Serving:
         # A worker that is asked to end goes without a word to the keeper's thread.
         atexit.unregister(self._ledger.book_faults)  # the parent's, in a forked child
         atexit.register(self._ledger.book_faults)
-        if self.keeper is not None and (worker is not None or self._descriptors):
-            self._beat(self.keeper)
 
     def _beat(self, keeper: Keeper) -> None:
         if embedding.runs_threads():
@@ -236,7 +256,7 @@ class Serving:
         """Be as new in a forked child."""
         self._lock = threads.original(_thread, "RLock")()
         self._worker, self._descriptors, self.begun = None, [], False
-        self.identity = None
+        self.identity, self._again_at = None, None
         self._sockets, self._forker = set(), os.getppid()
 
     def end(self) -> None:
@@ -245,7 +265,7 @@ class Serving:
             self.keeper.stop()
         atexit.unregister(self._ledger.book_faults)
         self._ledger.close()
-        self.begun, self.identity = False, None
+        self.begun, self.identity, self._again_at = False, None, None
 
 
 def capacity_of(worker: Any | None) -> int:  # noqa: ANN401 - gunicorn has no types

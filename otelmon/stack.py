@@ -58,6 +58,7 @@ class Monitor(RequestMetrics):
             app,
             ledger=instance.ledger,
             serve=instance.serving.begin,
+            settled=lambda: instance.serving.settled,
             endpoints=OpsApp(instance, fallback=app).paths,
             excluded=excluded.search if excluded is not None else None,
         )

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from otelmon import faults, sidecar, stack, threads
+from otelmon.errors import OtelmonError
 from otelmon.ledger.identity import Process, identify, start_time
 from otelmon.settings import Settings
 
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 _AGAIN_SECONDS: Final = 5.0
 # Answers that are being given may take this long at the end.
 _END_SECONDS: Final = 4.0
+
+
+class SidecarError(OtelmonError):
+    """The sidecar did not end."""
 
 
 class Supervisor:
@@ -55,7 +60,10 @@ class Supervisor:
             self._ensure(server, worker)
 
     def end(self) -> None:
-        """End the sidecar, and wait for it: the port is free then."""
+        """End the sidecar, and wait for it: the port is free then.
+
+        One that the kernel does not let go, as in a disk that hangs, is left behind.
+        """
         process, self._process = self._process, None
         # It is a child of this process, so its id stays its own until this process asks for it.
         if process is not None and process.alive:
@@ -63,8 +71,10 @@ class Supervisor:
                 os.kill(process.pid, number)
                 if _has_ended(process.pid, _END_SECONDS):
                     break
+            else:
+                faults.report("sidecar", SidecarError(f"Process {process.pid} outlives a SIGKILL"))
             with contextlib.suppress(ChildProcessError):
-                os.waitpid(process.pid, 0)
+                os.waitpid(process.pid, os.WNOHANG)
 
     def _planned(self, server: Arbiter) -> sidecar.Plan | None:
         settings = self.settings or stack.settings_in_use() or Settings.from_env()

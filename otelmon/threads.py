@@ -98,6 +98,11 @@ class Errand(Generic[T]):
         """Tell whether no earlier call is under way."""
         return self._done is None or self._done.rung
 
+    @property
+    def late(self) -> bool:
+        """Tell whether a call was left behind, also if it has come back since, and none made after it."""
+        return self._done is not None
+
     def start(self) -> bool:
         """Make the call beside the caller; return False if an earlier one has not come back yet.
 
@@ -114,14 +119,19 @@ class Errand(Generic[T]):
         # Only now is there something to wait for: the system may have no thread left.
         self._done = done
 
-    def run(self, seconds: float) -> T:
+    def run(self, seconds: float, *, old: bool = False) -> T:
         """Return what the call returns, or raise what it raises.
 
+        A call that was left behind has found what was so then: once it has come back it is made
+        anew, unless the caller takes *old* outcomes too.
+
         Raises:
-            TimeoutError: it has not come back yet; a call that an earlier run left behind is not
-                waited for again, and where there is no time none is made.
+            TimeoutError: it has not come back yet; a call that was left behind is not waited for
+                again, and where there is no time none is made.
             RuntimeError: no thread can be had.
         """
+        if self.idle and not old:
+            self._done = None
         if self._done is not None:
             seconds = 0.0
         elif seconds <= 0:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from tests.daemon import Daemon
 from tests.free_ports import free_port
 from tests.gunicorn_server import ask
+from tests.prometheus_program import PrometheusProgram
 
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Alertmanager(Daemon):
+class Alertmanager(PrometheusProgram):
     """One running Alertmanager, that can be entered again on the same port."""
 
     def __init__(self, directory: Path, webhook: str) -> None:

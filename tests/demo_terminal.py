@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import psutil
 
+from tests.daemon import Daemon
 from tests.free_ports import free_port
 from tests.gunicorn_server import ask
 from tests.waiting import until
@@ -20,6 +21,7 @@ from tests.waiting import until
 if TYPE_CHECKING:
     import signal
     from collections.abc import Mapping
+    from typing import BinaryIO
 
     from tests.gunicorn_server import Answer
 
@@ -38,7 +40,7 @@ def is_alive(process: psutil.Process) -> bool:
     return False
 
 
-class Demo:
+class Demo(Daemon):
     """One running demo; a context manager that leaves nothing behind."""
 
     def __init__(
@@ -47,33 +49,46 @@ class Demo:
         """Describe it; entering the context starts it. It writes below *directory* only."""
         self.home, self.temporary = directory / "home", directory / "temporary"
         self.metrics_port = free_port()
-        self._out, self._err = directory / "out", directory / "err"
+        self._err = directory / "err"
         # A run of the tests that ignores hang-ups, as by nohup, is not to hand that on.
         terminal = ["env", "--default-signal=HUP", "setsid", "--ctty"]
-        self._command = [*terminal, sys.executable, "-m", "otelmon", "demo", *arguments]
-        self._environ = {
-            **os.environ,  # noqa: TID251 - a child needs its PATH
-            "HOME": str(self.home),
-            "TMPDIR": str(self.temporary),
-            "PROMETHEUS_PORT": str(self.metrics_port),
-            **(environ or {}),
-        }
+        super().__init__(
+            [*terminal, sys.executable, "-m", "otelmon", "demo", *arguments],
+            log_path=directory / "out",
+            env={
+                **os.environ,  # noqa: TID251 - a child needs its PATH
+                "HOME": str(self.home),
+                "TMPDIR": str(self.temporary),
+                "PROMETHEUS_PORT": str(self.metrics_port),
+                **(environ or {}),
+            },
+            cwd=ROOT,
+        )
         self._keyboard = -1
-        self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         """Start it; it is not open yet."""
         self.home.mkdir()
         self.temporary.mkdir()
-        self._keyboard, terminal = os.openpty()
-        with self._out.open("wb") as out, self._err.open("wb") as err:
-            self._process = subprocess.Popen(
-                self._command, cwd=ROOT, env=self._environ, stdin=terminal, stdout=out, stderr=err
-            )
-        os.close(terminal)
+        self._launch()
         return self
 
-    def __exit__(self, *_error: object) -> None:
+    def _started(self, log: BinaryIO) -> subprocess.Popen[Any]:
+        self._keyboard, terminal = os.openpty()
+        try:
+            with self._err.open("wb") as err:
+                return subprocess.Popen(
+                    self._command,
+                    cwd=self._cwd,
+                    env=self._env,
+                    stdin=terminal,
+                    stdout=log,
+                    stderr=err,
+                )
+        finally:
+            os.close(terminal)
+
+    def _end(self) -> None:
         """Stop it, and by force whatever of it is left."""
         family = self.family()
         if self.process.poll() is None:
@@ -88,15 +103,9 @@ class Demo:
             self.hang_up()
 
     @property
-    def process(self) -> subprocess.Popen[bytes]:
-        """The command itself."""
-        assert self._process is not None
-        return self._process
-
-    @property
     def said(self) -> str:
         """All that it said so far."""
-        return self._out.read_text()
+        return self.log
 
     @property
     def complained(self) -> str:

@@ -11,6 +11,8 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec, Self, TypeVar
 
+from tests.waiting import until
+
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +25,7 @@ R = TypeVar("R")
 P = ParamSpec("P")
 
 _ANSWER_SECONDS = 60.0
+_END_SECONDS = 60.0
 # A child closes its elder siblings' ends: else they would not see their parent go.
 _ends: set[Connection] = set()
 
@@ -82,10 +85,11 @@ class Child(Generic[T]):
     def wait(self) -> int:
         """Reap a child that ends by itself; return its exit code, or minus the signal."""
         self._alive = False
-        _, status = os.waitpid(self.pid, 0)
-        _ends.discard(self._ours)
-        self._ours.close()
-        return os.waitstatus_to_exitcode(status)
+        try:
+            return _reaped(self.pid)
+        finally:
+            _ends.discard(self._ours)
+            self._ours.close()
 
     def __enter__(self) -> Self:
         """Be ended at the end of the block."""
@@ -135,5 +139,21 @@ def forked(run: Callable[[], object]) -> int:
             code = 0
         finally:
             os._exit(code)
-    _, status = os.waitpid(pid, 0)
-    return os.waitstatus_to_exitcode(status)
+    return _reaped(pid)
+
+
+def _reaped(pid: int) -> int:
+    """Wait for a child's end; return its exit code, or minus the signal. One that stays is killed."""
+    status: list[int] = []
+
+    def has_ended() -> bool:
+        ended, told = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            status.append(told)
+        return bool(status)
+
+    if not until(has_ended, _END_SECONDS, every=0.001):
+        os.kill(pid, signal.SIGKILL)
+        assert until(has_ended), f"child {pid} outlives its kill"
+        raise AssertionError(f"child {pid} did not end within {_END_SECONDS:.0f} s")
+    return os.waitstatus_to_exitcode(status[0])

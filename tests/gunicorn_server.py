@@ -13,18 +13,19 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from otelmon.sidecar import NAME
+from tests.daemon import Daemon
 from tests.free_ports import free_port
 from tests.waiting import until
 
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping
-    from types import TracebackType
+    from typing import BinaryIO
 
 
 ROOT = Path(__file__).parent.parent
@@ -74,7 +75,7 @@ def ask(
         connection.close()
 
 
-class Gunicorn:
+class Gunicorn(Daemon):
     """One running gunicorn and its two ports; a context manager."""
 
     def __init__(  # noqa: PLR0913 - each is optional and named
@@ -97,12 +98,11 @@ class Gunicorn:
         gunicorn does not tell the one that it chose.
         """
         self.directory = directory
-        self.log_path = directory / "gunicorn.log"
         self.ledgers = directory / "ledger"
         self.metrics_port = free_port()
         self.port = port
         self._workers = workers
-        self._command = [
+        command = [
             *prefix,
             # The script, not the module: after USR2 gunicorn runs that as a file, and its own
             # package `http` then hides the standard library's.
@@ -115,74 +115,60 @@ class Gunicorn:
             *args,
             app,
         ]
-        self._env = {
-            **os.environ,  # noqa: TID251 - a child needs its PATH
-            "OTELMON_DIR": str(self.ledgers),
-            "PROMETHEUS_PORT": str(self.metrics_port),
-            "ENABLE_PROMETHEUS": "true" if prometheus else "false",
-            **(env or {}),
-        }
+        super().__init__(
+            command,
+            log_path=directory / "gunicorn.log",
+            env={
+                **os.environ,  # noqa: TID251 - a child needs its PATH
+                "OTELMON_DIR": str(self.ledgers),
+                "PROMETHEUS_PORT": str(self.metrics_port),
+                "ENABLE_PROMETHEUS": "true" if prometheus else "false",
+                **(env or {}),
+            },
+            # One without a gunicorn.conf.py, which gunicorn would read.
+            cwd=directory,
+        )
         self._handed: tuple[int, ...] = ()
-        self._process: subprocess.Popen[bytes] | None = None
         self._arbiter: psutil.Process | None = None
 
-    def __enter__(self) -> Self:
-        """Start it, and wait until it listens."""
-        self._start()
-        try:
-            assert until(self._listens, 60), self.log
-        except BaseException:
-            self.kill()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         """End it and everything it has started."""
         self.stop()
 
-    def _start(self) -> None:
-        with self.log_path.open("wb") as log:
-            # In a directory without a gunicorn.conf.py, which gunicorn would read.
-            self._process = subprocess.Popen(
-                self._command,
-                env=self._env,
-                cwd=self.directory,
-                stdout=log,
-                stderr=log,
-                pass_fds=self._handed,
-            )
-        self._arbiter = psutil.Process(self._process.pid)
+    def _started(self, log: BinaryIO) -> subprocess.Popen[Any]:
+        # It tells its port there, and not that of a server before it.
+        log.truncate(0)
+        process = subprocess.Popen(
+            self._command,
+            env=self._env,
+            cwd=self._cwd,
+            stdout=log,
+            stderr=log,
+            pass_fds=self._handed,
+        )
+        self._arbiter = psutil.Process(process.pid)
+        return process
+
+    def _end(self) -> None:
+        self.kill()
 
     def refusal(self) -> int:
         """Start it where it is bound to end by itself; return its exit code."""
-        self._start()
-        assert self._process is not None
+        self._launch()
         try:
-            return self._process.wait(60)
+            return self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.kill()
             raise
 
-    def _listens(self) -> bool:
-        assert self._process is not None
-        if self._process.poll() is not None:
-            raise AssertionError(f"gunicorn ended: {self.log}")
+    def is_ready(self) -> bool:
+        """Tell whether it listens."""
         if self.port:
             return _reachable(self.port)
         found = _LISTENING.search(self.log)
         if found is not None:
             self.port = int(found[1])
         return found is not None
-
-    @property
-    def log(self) -> str:
-        """Return all that it has logged so far."""
-        return self.log_path.read_text()
 
     @property
     def pid(self) -> int:
@@ -277,8 +263,7 @@ class Gunicorn:
         (self._arbiter,) = found
         promotions = self.log.count(_PROMOTED)
         old.send_signal(signal.SIGQUIT)
-        assert self._process is not None
-        self._process.wait(60)
+        self.process.wait(60)
         # Before it has noticed that its parent is gone, it refuses a next upgrade.
         assert until(lambda: self.log.count(_PROMOTED) > promotions, 60), self.log
 
@@ -312,8 +297,7 @@ class Gunicorn:
         return []
 
     def _ended(self, seconds: float) -> bool:
-        arbiter, process = self._arbiter, self._process
-        assert process is not None
+        arbiter, process = self._arbiter, self.process
         # Ours is to be waited for; after an upgrade the arbiter is somebody else's child.
         return until(lambda: process.poll() is not None and not _alive(arbiter), seconds)
 

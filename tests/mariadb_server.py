@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
 import pymysql
 
+from tests.daemon import Daemon
 from tests.free_ports import free_port
-from tests.waiting import until
-
-
-if TYPE_CHECKING:
-    from types import TracebackType
-
-
-BOOT_SECONDS = 60
 
 
 def _binary() -> str:
@@ -28,7 +20,7 @@ def _binary() -> str:
     return found
 
 
-class MariaDB:
+class MariaDB(Daemon):
     """A server in a directory of its own; a context manager.
 
     Without the tables of accounts, which take most of the time of making one: whoever comes may do
@@ -39,7 +31,7 @@ class MariaDB:
         """Describe it; entering the context makes and starts it."""
         self._directory = Path(tempfile.mkdtemp(prefix="otelmon-mariadb-"))
         self.port = free_port()
-        self._command = [
+        command = [
             *(_binary(), "--no-defaults", "--skip-grant-tables", "--skip-name-resolve"),
             *(["--user=root"] if os.geteuid() == 0 else []),
             *("--bind-address=127.0.0.1", f"--port={self.port}"),
@@ -52,39 +44,19 @@ class MariaDB:
             *("--thread-cache-size=0", "--innodb-flush-log-at-trx-commit=0"),
             *("--innodb-buffer-pool-size=8M", "--innodb-log-file-size=4M"),
         ]
-        self._log = self._directory / "server.log"
-        self._process: subprocess.Popen[bytes] | None = None
+        super().__init__(command, log_path=self._directory / "server.log", cwd="/")
 
-    def __enter__(self) -> Self:
-        """Start it, and wait until it answers."""
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, cwd="/", stdout=log, stderr=log)
-        if not until(self._answers, BOOT_SECONDS, every=0.05):
-            said = self._log.read_text()
-            self.__exit__(None, None, None)
-            raise AssertionError(said)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End it and remove all that it has."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait(30)
-        shutil.rmtree(self._directory, ignore_errors=True)
-
-    def _answers(self) -> bool:
-        assert self._process is not None
-        if self._process.poll() is not None:
-            raise AssertionError(self._log.read_text())
+    def is_ready(self) -> bool:
+        """Tell whether it answers."""
         try:
             return bool(self.execute("SELECT 1"))
         except pymysql.err.OperationalError:
             return False
+
+    def _end(self) -> None:
+        """End it and remove all that it has."""
+        self.kill()
+        shutil.rmtree(self._directory, ignore_errors=True)
 
     # -- what it says ------------------------------------------------------------------------------
 

@@ -5,27 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
 
 import psutil
 
 from tests import wire
+from tests.daemon import Daemon
 from tests.free_ports import free_port
 from tests.gunicorn_server import ROOT, Answer
-from tests.waiting import until
-
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 
 EXAMPLE = ROOT / "docs" / "examples" / "nginx.conf"
 _TEMPORARY = ("client_body", "proxy", "fastcgi", "scgi", "uwsgi")
 
 
-class Nginx:
+class Nginx(Daemon):
     """nginx in front of a port, with a static root; a context manager."""
 
     def __init__(self, directory: Path, *, upstream: int, root: Path) -> None:
@@ -48,59 +42,23 @@ class Nginx:
             assert text.count(there) == 1, there
             text = text.replace(there, here)
         self._config.write_text(text)
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def _temporary(self) -> str:
-        return "".join(f"{name}_temp_path {self._directory}/{name};\n" for name in _TEMPORARY)
-
-    def __enter__(self) -> Self:
-        """Start it, and wait until it listens."""
         program = shutil.which("nginx") or "/usr/sbin/nginx"
         assert Path(program).exists(), "nginx is missing: python3 tools/setup.py test installs it"
         # Root's workers would be nobody, who may not read pytest's directories.
         also = "user root; " if os.geteuid() == 0 else ""
-        with (self._directory / "out.log").open("wb") as log:
-            self._process = subprocess.Popen(
-                [
-                    program,
-                    "-c",
-                    str(self._config),
-                    "-g",
-                    f"{also}daemon off; worker_shutdown_timeout 1s;",
-                ],
-                stdout=log,
-                stderr=log,
-            )
-        assert until(self._listens), self.log
-        # It listens before it has workers, one per processor that is online.
-        assert until(lambda: len(self._workers()) == os.sysconf("SC_NPROCESSORS_ONLN")), self.log
-        return self
+        options = f"{also}daemon off; worker_shutdown_timeout 1s;"
+        command = [program, "-c", str(self._config), "-g", options]
+        super().__init__(command, log_path=directory / "out.log")
 
-    def _workers(self) -> list[psutil.Process]:
-        assert self._process is not None
-        return psutil.Process(self._process.pid).children()
+    def _temporary(self) -> str:
+        return "".join(f"{name}_temp_path {self._directory}/{name};\n" for name in _TEMPORARY)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End it, and its workers with it."""
-        assert self._process is not None
-        self._process.terminate()
-        try:
-            self._process.wait(15)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(10)
-
-    def _listens(self) -> bool:
-        assert self._process is not None
-        if self._process.poll() is not None:
-            raise AssertionError(f"nginx ended: {self.log}")
+    def is_ready(self) -> bool:
+        """Tell whether it listens and has workers, one per processor that is online: they come later."""
         with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+            listens = probe.connect_ex(("127.0.0.1", self.port)) == 0
+        workers = psutil.Process(self.pid).children()
+        return listens and len(workers) == os.sysconf("SC_NPROCESSORS_ONLN")
 
     @property
     def log(self) -> str:

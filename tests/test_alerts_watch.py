@@ -200,13 +200,14 @@ def test_a_rule_of_ones_own_may_return_what_it_likes() -> None:
 
 
 def test_a_rule_that_hangs_is_left_behind() -> None:
-    """It is waited for once, never started twice, and judged again when it comes back."""
+    """It is waited for once, never started twice, and judged by a new value when it is back."""
     begun, let_go = threading.Semaphore(0), threading.Event()
 
     def hang(_: object) -> float:
         begun.release()
+        value = 90.0 if let_go.is_set() else 99.0
         let_go.wait(60)
-        return 90.0
+        return value
 
     instance = Instance(rule(id="hung", value=hang), rule(id="after", value=lambda _: 90.0))
     instance.see(40)
@@ -222,7 +223,32 @@ def test_a_rule_that_hangs_is_left_behind() -> None:
         return instance.state("hung").error is None
 
     assert until(is_judged, 30)
+    assert instance.state("hung").value == 90.0
     assert instance.state("after").state == "firing"
+
+
+def test_a_rule_that_is_slow_each_time_leaves_the_others_their_time() -> None:
+    """Once it was late it is asked last."""
+    go = threading.Semaphore(0)
+    asked: list[str] = []
+
+    def slow(_: object) -> float:
+        asked.append("slow")
+        go.acquire(timeout=60)
+        return 90.0
+
+    def quick(_: object) -> float:
+        asked.append("quick")
+        return 90.0
+
+    instance = Instance(rule(id="slow", value=slow), rule(id="quick", value=quick))
+    instance.see(20)
+    assert asked == ["slow", "quick"]
+    go.release()
+    assert until(lambda: instance.watch._asked["slow"][1].idle)
+    instance.see(10)
+    assert until(lambda: asked == ["slow", "quick", "quick", "slow"]), asked
+    go.release()
 
 
 # -- what is remembered ---------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import time
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otelmon import board
-from otelmon.board import Point, Published
+from otelmon.board import AlertState, Point, Published
 from otelmon.errors import LedgerError
-from otelmon.ledger import layout
+from otelmon.ledger import layout, twin
 from otelmon.ledger.segment import Segment, SharedSegment
 from tests.waiting import until
 
@@ -194,3 +195,16 @@ def test_the_payload_is_json_that_names_its_fields() -> None:
     fields = json.loads(bytes(segment.board[at + 16 : at + 16 + length]))
     assert fields["host"] == {"cpu_percent": 1.5}
     assert fields["keeper"] == 0
+
+
+def test_what_a_newer_keeper_says_beyond_is_passed_over() -> None:
+    """During an upgrade every part of the board may hold fields that this version does not have."""
+    segment = Segment()
+    published = replace(
+        _published(1), points=(Point(1, 2, 3, 4),), alerts=(AlertState("cpu_high", memory=[]),)
+    )
+    said = {**asdict(published), "more": 1}
+    for name in ("points", "alerts"):
+        said[name] = [{**each, "more": 1} for each in said[name]]
+    twin.write(segment, layout.BOARD, json.dumps(said).encode())
+    assert board.read(segment) == published

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from otelmon import board, faults
 from otelmon.alerts import watch
-from otelmon.board import Point
+from otelmon.board import WINDOW_SECONDS, Point, trimmed
 from otelmon.checks.registry import Registry
 from otelmon.checks.rounds import Rounds
-from otelmon.keeper import WINDOW_SECONDS, Keeper, trimmed
+from otelmon.keeper import Keeper
 from otelmon.ledger import layout
 from otelmon.ledger.ledger import Ledger
 from otelmon.metrics.otlp import Push

@@ -180,9 +180,9 @@ def silent_peer() -> Iterator[str]:
 
 
 def test_a_collector_that_hangs_holds_up_nothing(tmp_path: Path) -> None:
-    """The keeper samples on beside it, and the server ends by itself when it is asked to."""
+    """The keeper samples on beside it and says so, and the server ends by itself when it is asked."""
     # Much longer than gunicorn waits for its workers, so that who waits for the collector is killed.
-    hangs = {"OTEL_EXPORTER_OTLP_TIMEOUT": "90"}
+    hangs = {"OTEL_EXPORTER_OTLP_TIMEOUT": "90", "OTEL_METRIC_EXPORT_TIMEOUT": "1000"}
     args = ("--graceful-timeout", "20")
     with (
         silent_peer() as address,
@@ -191,6 +191,7 @@ def test_a_collector_that_hangs_holds_up_nothing(tmp_path: Path) -> None:
         server.wait_for_workers()
         samples = "/api/metrics/history"
         assert until(lambda: len(server.ops(samples).json()["times"]) >= 3), server.log
+        assert until(lambda: said(server).get("state") == "failing"), server.log
         assert server.get("/ok").status == 200
         server.signal(signal.SIGTERM)
         assert until(lambda: not server.workers()), server.log
@@ -271,6 +272,38 @@ def trickling_peer(asked: threading.Event, over: threading.Event) -> Iterator[st
             ended.set()
             server.shutdown()
             thread.join()
+
+
+@pytest.mark.parametrize("end", ["well", "badly"])
+def test_a_push_that_hangs_has_failed_once(end: str, caplog: pytest.LogCaptureFixture) -> None:
+    """After OTEL_METRIC_EXPORT_TIMEOUT it is shown and counted, not again when it comes back."""
+    go = threading.Event()
+
+    def collect() -> MetricsData:
+        go.wait(60)
+        if end == "badly":
+            raise OSError
+        return MetricsData(resource_metrics=[])
+
+    with http_upstream([]) as address:
+        settings = Settings(otlp_endpoint=f"{address}/v1/metrics", metric_export_timeout=50)
+        push = Push(settings, collect)
+
+        def shown() -> Mapping[str, Any]:
+            push.tick(None)
+            return push.shown() or {}
+
+        assert shown()["state"] == "starting"
+        assert until(lambda: shown()["state"] == "failing")
+        assert not until(lambda: shown()["failures"] > 1, 0.2)
+        assert (shown()["error"], shown()["pushes"]) == ("TimeoutError", 0)
+        go.set()
+        assert until(lambda: push._errand.idle)
+        found = push.shown() or {}
+        push.forget()
+    assert (found["failures"], found["pushes"]) == (1, int(end == "well"))
+    assert (found["failing_since"] is None) == (end == "well")
+    assert sum("could not be pushed" in each for each in caplog.messages) == 1
 
 
 def test_without_the_exporter_s_package_the_log_says_what_to_install(

@@ -7,10 +7,13 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
+import pytest
+
 from otelmon import faults, set_route
 from otelmon.ledger.ledger import Ledger
 from otelmon.ledger.requests import RESPONSE_SIZE
 from otelmon.middleware.requests import RequestMetrics
+from otelmon.middleware.routes import UNMATCHED
 from tests.apps.bodies import TEXT, Closing, answering
 from tests.gunicorn_server import ROOT
 from tests.wsgi_driver import Measured, environ, rows, serve
@@ -79,6 +82,24 @@ def test_a_route_may_be_named_as_late_as_in_the_body() -> None:
     measured.ask()
 
     assert measured.row().route == "/late"
+
+
+@pytest.mark.parametrize(
+    ("said", "route"), [(["x"], "['x']"), (b"/x", "b'/x'"), (7, "7"), (None, UNMATCHED)]
+)
+def test_a_route_that_is_no_text_loses_no_request(said: Any, route: str) -> None:  # noqa: ANN401
+    """It is booked under its text; None takes back what was said before."""
+
+    def app(request: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        set_route(request, "/before")
+        set_route(request, said)
+        return OK(request, start_response)
+
+    measured = Measured(app)
+    measured.ask()
+
+    assert measured.row().route == route
+    assert faults.seen() == {}
 
 
 def test_excluded_paths_are_served_and_not_counted() -> None:

@@ -144,7 +144,7 @@ def test_an_errand_raises_what_its_call_raises(error: type[BaseException]) -> No
 
 
 def test_a_call_that_hangs_is_left_behind_and_not_made_again() -> None:
-    """After the deadline each run says so at once, until the one call has come back."""
+    """After the deadline each run says so at once, until the one call is back; then it is made anew."""
     calls: list[None] = []
     gate, returned = threading.Event(), Alarm()
 
@@ -157,11 +157,13 @@ def test_a_call_that_hangs_is_left_behind_and_not_made_again() -> None:
 
     errand = Errand(call)
 
+    assert not errand.late
     for seconds in (0.01, 60.0, 60.0):
         with pytest.raises(TimeoutError, match=r"has not come back after \d+ s\.$"):
             errand.run(seconds)
     # On a busy machine its thread may begin after all of these.
     assert until(lambda: len(calls) == 1)
+    assert errand.late
 
     gate.set()
     assert returned.wait(30.0)
@@ -173,7 +175,23 @@ def test_a_call_that_hangs_is_left_behind_and_not_made_again() -> None:
         return bool(results)
 
     assert until(comes_back)
-    assert [*results, errand.run(30.0)] == [1, 2]
+    # The one that was left behind returned 1, which was so before the gate was opened.
+    assert [*results, errand.run(60.0)] == [2, 3]
+    assert not errand.late
+
+
+def test_an_old_outcome_is_for_who_asks_for_it() -> None:
+    """What a call found that was left behind is had once, without another call."""
+    numbers = iter(range(3))
+    errand = Errand(lambda: next(numbers))
+
+    assert errand.start()
+    assert until(lambda: errand.idle)
+    assert [errand.run(60.0, old=True) for _ in range(2)] == [0, 1]
+    assert errand.start()
+    assert until(lambda: errand.idle)
+    with pytest.raises(StopIteration):
+        errand.run(60.0)
 
 
 def test_an_errand_survives_a_system_without_threads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -151,8 +151,13 @@ class Watch:
         )
 
     def _all(self) -> Iterable[Rule]:
-        """Return the rules, each id once."""
-        return {rule.id: rule for rule in (*self._rules(), *self._built_in)}.values()
+        """Return the rules, each id once; those that took too long last, or no other had time left."""
+        rules = {rule.id: rule for rule in (*self._rules(), *self._built_in)}
+        return sorted(rules.values(), key=self._is_late)
+
+    def _is_late(self, rule: Rule) -> bool:
+        known = self._asked.get(rule.id)
+        return known is not None and known[1].late
 
     def _seen(
         self,

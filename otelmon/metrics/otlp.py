@@ -7,6 +7,7 @@ and whoever keeps next goes on where the keeper before stood.
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import logging
 import threading
@@ -67,7 +68,9 @@ class Push:
         self._last_call = None
         self._exporter: MetricExporter | None = None
         self._hush = _Hush()
-        self._due = 0.0
+        self._due = self._began = 0.0
+        self._lock = threads.original(_thread, "allocate_lock")()
+        self._late = False
         self._known = False
         self._pushes, self._failures = 0, 0
         self._error: str | None = None
@@ -75,7 +78,10 @@ class Push:
         self._last: float | None = None
 
     def tick(self, before: Published | None) -> None:
-        """Begin to push if it is time and none is under way; count on from the keeper *before*."""
+        """Begin to push if it is time and none is under way; count on from the keeper *before*.
+
+        One that is under way for longer than OTEL_METRIC_EXPORT_TIMEOUT has failed.
+        """
         if not self._on:
             return
         if not self._known:
@@ -87,7 +93,13 @@ class Push:
             # A worker that is asked to end goes without a word to the keeper's thread.
             atexit.register(self.end)
         now = time.monotonic()
-        if now >= self._due and self._errand.start():
+        if not self._errand.idle:
+            seconds = self._settings.metric_export_timeout / 1000
+            if now - self._began > seconds:
+                self._failed(TimeoutError(f"no end of it after {seconds:g} s"), late=True)
+        elif now >= self._due:
+            self._began, self._late = now, False
+            self._errand.start()
             self._due = now + self._settings.metric_export_interval / 1000
 
     def end(self) -> None:
@@ -97,7 +109,7 @@ class Push:
         if last is None:
             return
         if self._errand.idle:
-            self._known, self._exporter = False, None
+            self._known, self._exporter, self._late = False, None, False
             last.run(_LAST_SECONDS)
         else:
             last.dismiss()
@@ -155,7 +167,12 @@ class Push:
         self._last = time.time_ns() / 1e9
         self._error, self._since = None, None
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: Exception, *, late: bool = False) -> None:
+        with self._lock:
+            # One that was late is counted then, and not again when it comes back.
+            if self._late:
+                return
+            self._late = late
         self._failures += 1
         # Never its text: that may hold an address.
         self._error = type(error).__name__

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 class RequestMetrics:
     """Measures the application that it wraps.
 
-    *serve* is called at the first request of a process that has no pen yet; it returns one, or
-    None, and then the request passes unmeasured. *endpoints* are answered instead of the
+    *serve* is called at the first request of a process that has no pen yet, and at each until
+    *settled* says that it need not be again; it returns a pen, or None, and then the request passes
+    unmeasured. *endpoints* are answered instead of the
     application, by their exact path; they and the paths that *excluded* finds stay out of every
     figure.
     """
@@ -41,6 +42,7 @@ class RequestMetrics:
         *,
         ledger: Ledger,
         serve: Callable[[], Pen | None],
+        settled: Callable[[], bool] = lambda: True,
         endpoints: Mapping[str, WSGIApplication] | None = None,
         excluded: Callable[[str], object] | None = None,
     ) -> None:
@@ -49,14 +51,17 @@ class RequestMetrics:
         self.endpoints = endpoints or {}
         self._ledger = ledger
         self._serve = serve
+        self._settled = settled
         self._excluded = excluded
+        self._made: CellCache | None = None
         self._cells: CellCache | None = None
+        """What was made, once it is settled: until then each request has to ask"""
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Call the application, and measure until its body is closed."""
         path = environ.get("PATH_INFO", "")
         if path in self.endpoints:
-            if self._ledger.pen is None:
+            if self._ledger.pen is None or self._cells is None:
                 # A server may be probed and scraped long before its first request.
                 self._renew()
             return self.endpoints[path](environ, start_response)
@@ -81,14 +86,19 @@ class RequestMetrics:
     def _renew(self) -> CellCache | None:
         """Look everything up again: another slot has other space, another file other lanes."""
         try:
-            pen = self._ledger.pen or self._serve()
+            pen = self._ledger.pen
+            if pen is None or not self._settled():
+                pen = self._serve()
         except Exception as error:  # noqa: BLE001 - the request goes on without us
             faults.report("request_begin", error)
             pen = None
-        if pen is None:
-            self._cells = None
-        else:
+        made = None if pen is None else self._made_for(pen)
+        self._cells = made if self._settled() else None
+        return made
+
+    def _made_for(self, pen: Pen) -> CellCache:
+        if self._made is None or self._made.pen is not pen:
             # Once more, for what was made since the application was wrapped.
             routes.attach(self.app)
-            self._cells = CellCache(self._ledger, pen, unmatched=partial(routes.attach, self.app))
-        return self._cells
+            self._made = CellCache(self._ledger, pen, unmatched=partial(routes.attach, self.app))
+        return self._made

@@ -100,7 +100,7 @@ class _Question:
             self._given = seconds
         self._options = CallbackOptions(timeout_millis=self._given * 1000)
         try:
-            return self._errand.run(seconds)
+            return self._errand.run(seconds, old=True)
         finally:
             if self._took > self._given:
                 self._errand.start()

@@ -13,14 +13,17 @@ ROUTE: Final = "otelmon.route"
 UNMATCHED: Final = "{unmatched}"
 
 
-def set_route(environ: WSGIEnvironment, template: str) -> None:
+def set_route(environ: WSGIEnvironment, template: str | None) -> None:
     """Name the route of a request, such as `/orders/<id>`.
 
     For applications whose framework otelmon does not know; call it before the response body ends.
     *template* must come from the application's code, never from the request: every new one is a
-    new series.
+    new series. What is no text is taken as its text; None leaves the route to the framework again.
     """
-    environ[ROUTE] = template
+    if template is None:
+        environ.pop(ROUTE, None)
+    else:
+        environ[ROUTE] = str(template)
 
 
 def matched(environ: WSGIEnvironment) -> str | None:
