@@ -14,9 +14,8 @@ from otelmon.alerts.registry import add_rule
 from otelmon.alerts.rules import Rule
 from otelmon.checks import DiskCheck, HttpCheck, RedisCheck, SqlAlchemyCheck
 from otelmon.checks.registry import add_check
-from otelmon.errors import ConfigError, LedgerError, OtelmonError
+from otelmon.errors import ConfigError, OtelmonError
 from otelmon.metrics.api.view import View
-from otelmon.middleware.requests import RequestMetrics
 from otelmon.middleware.routes import set_route
 from otelmon.observers import (
     cache_hit,
@@ -46,14 +45,12 @@ __all__ = [
     "ConfigError",
     "DiskCheck",
     "HttpCheck",
-    "LedgerError",
     "Monitor",
     "OtelmonError",
     "Policy",
     "QueryCache",
     "RateLimit",
     "RedisCheck",
-    "RequestMetrics",
     "Rule",
     "Sessions",
     "Settings",

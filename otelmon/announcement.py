@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 from otelmon.middleware import routes
+from otelmon.settings import is_set
 from otelmon.settings.owned import used
 
 
@@ -58,11 +59,7 @@ def announce(
     for line in _notes:
         log.info("%s", line)
     if settings.token is None and paths:
-        log.warning(
-            "OTELMON_TOKEN is not set, so anybody who reaches the application can read %s. "
-            "Set it to ask for a Bearer token or Basic password.",
-            ", ".join(paths),
-        )
+        _warn_of_open(", ".join(paths), log)
     for path in sorted(set(paths) & {rule for app in apps for rule in routes.rules(app)}):
         log.warning(
             "The application's own %s is hidden by otelmon's. OTELMON_PREFIX moves otelmon's "
@@ -79,6 +76,20 @@ def announce(
         )
     if settings.recommendations_silenced:
         _warn_of_unknown(settings.recommendations_silenced, log)
+
+
+def _warn_of_open(paths: str, log: Log) -> None:
+    how, way_out = "not set", "Set it"
+    if is_set("OTELMON_TOKEN"):
+        how = "set, but not in force, as the settings given in code have no token"
+        way_out = "Give Settings.from_env(...)"
+    log.warning(
+        "OTELMON_TOKEN is %s, so anybody who reaches the application can read %s. "
+        "%s to ask for a Bearer token or Basic password.",
+        how,
+        paths,
+        way_out,
+    )
 
 
 def _warn_of_unknown(silenced: Iterable[str], log: Log) -> None:

@@ -6,14 +6,15 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from otelmon.errors import ConfigError
-from otelmon.settings import Settings
 from otelmon.settings.variables import warn_once
-from otelmon.stack import observe_databases, settings_in_use
+from otelmon.stack import observe_databases, settings_for
 
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Engine
     from sqlalchemy.pool import Pool
+
+    from otelmon.settings import Settings
 
 
 log = logging.getLogger("otelmon")
@@ -72,7 +73,7 @@ def _options(url: str | URL, pool: type[Pool] | None) -> dict[str, Any]:
     from sqlalchemy.engine.default import DefaultDialect
     from sqlalchemy.util import get_cls_kwargs
 
-    settings = settings_in_use() or Settings.from_env()
+    settings = settings_for()
     database = settings.database()
     parsed = make_url(url)
     if pool is None:

@@ -44,7 +44,7 @@ def observe_queue(queue: object, name: str, *, meter: Meter | None = None) -> Ob
     seconds. The queue is held weakly.
 
     Raises:
-        ConfigError: *queue* has no length.
+        ConfigError: *queue* has no length, or *name* is no text.
     """
     from otelmon.instruments import queues
 
@@ -64,7 +64,7 @@ def observe_log(
     logging is set up.
 
     Raises:
-        ValueError: there is no such level.
+        ConfigError: there is no such level or logger.
     """
     from otelmon.instruments import logs
 

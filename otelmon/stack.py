@@ -13,6 +13,7 @@ import os
 import weakref
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from otelmon.errors import ConfigError
 from otelmon.instance import Instance, guarded
 from otelmon.instruments.databases import observing as databases
 from otelmon.instruments.observing import SCOPE
@@ -25,6 +26,8 @@ from otelmon.middleware import routes
 from otelmon.middleware.requests import RequestMetrics
 from otelmon.serving import belonging
 from otelmon.settings import Settings
+from otelmon.settings.arguments import listed, problems_of, refuse, wrong_settings
+from otelmon.settings.text import shown
 from otelmon.views.ops import OpsApp
 
 
@@ -120,6 +123,7 @@ def meter_provider(*, views: Sequence[View] = ()) -> MeterProvider:
     Raises:
         ConfigError: as `monitor` does.
     """
+    _judge(views)
     provider = own_provider()
     _follow(provider, views)
     adoption.adopt(provider)
@@ -192,6 +196,14 @@ def _turn_off() -> None:
             _provider.silence()
 
 
+def _judge(views: object) -> None:
+    """Raise ConfigError unless *views* are some."""
+    example = 'views=[View(instrument_name="queue.*", merge="sum")]'
+    for view in listed("views", views, example=example):
+        if not isinstance(view, View):
+            raise ConfigError(f"views have {shown(view)}: give a list of View, as in {example}.")
+
+
 def _follow(provider: MeterProvider, views: Sequence[View]) -> None:
     """Have *views* hold from now on; say what they come too late for."""
     wanted = (*views, _SHARED)
@@ -215,7 +227,7 @@ def _said_in_vain(settings: Settings, used: Settings) -> None:
     differ = [
         each.name
         for each in dataclasses.fields(settings)
-        if getattr(settings, each.name) != getattr(used, each.name)
+        if each.compare and getattr(settings, each.name) != getattr(used, each.name)
     ]
     if differ:
         log.warning(
@@ -232,20 +244,23 @@ def monitor(
 
     Request metrics over all processes of the server, the host's figures, `/health`, `/livez`,
     `/readyz`, `/api/metrics` and, if enabled, `/metrics` and a metrics port. *settings* come from
-    the environment unless given; those of the first call in a process hold for its ledger, keeper
+    the environment unless given; `Settings.from_env(monitoring_interval=5)` gives some of them. Those of the first call in a process hold for its ledger, keeper
     and port. *views* say how instruments are recorded that are made through the OpenTelemetry API;
     the first that are given hold for the process, for what is made from then on, and what was made
     through the API while there was no provider. What is not followed is a warning in the log. To
     wrap twice is harmless: the request is counted once.
 
     Raises:
-        ConfigError: the settings are wrong; the message names every one that is.
+        ConfigError: an argument or a setting is wrong; the message names every setting that is.
     """
     global _instance, _runtime  # noqa: PLW0603 - see the module's first lines
     if isinstance(app, Monitor):
         log.warning("monitor() was called on an application that it had wrapped already.")
         return app
+    refuse(problems_of(app, settings))
+    _judge(views)
     settings = settings or Settings.from_env()
+    settings.warn_of_unheeded()
     if settings.disabled:
         if _instance is None:
             _turn_off()
@@ -287,6 +302,16 @@ def identity_in_use(settings: Settings, *, forker: int | None) -> Identity | Non
     # First: later, the metrics port is among the sockets that this process listens on.
     _instance.serving.begin()
     return _instance.serving.identity
+
+
+def settings_for(given: Settings | None = None) -> Settings:
+    """Return what a part of this process goes by: *given*, else what is in use, else the environment.
+
+    Raises:
+        ConfigError: the environment's cannot be used, or what was given is none.
+    """
+    refuse(wrong_settings(given))
+    return given or settings_in_use() or Settings.from_env()
 
 
 def settings_in_use() -> Settings | None:

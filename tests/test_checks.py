@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,7 +34,7 @@ from tests.waiting import until
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
 
@@ -109,8 +111,12 @@ def test_an_async_function_is_refused() -> None:
     async def ask() -> None:
         """Never be asked."""
 
-    with pytest.raises(ConfigError, match="not async"):
-        otelmon.add_check("db", ask)
+    class Asking:
+        __call__ = staticmethod(ask)
+
+    for fn in (ask, partial(ask), Asking()):
+        with pytest.raises(ConfigError, match="not async"):
+            otelmon.add_check("db", fn)
 
 
 def test_a_name_is_a_check_once_and_checks_are_bounded(asked: Asked) -> None:
@@ -165,6 +171,38 @@ def test_a_check_that_raises_or_says_no_is_down(
     asked.add("db", fn, timeout=30)
 
     assert asked.becomes("db", "down").error == error
+
+
+async def _ping() -> bool:
+    """Never be run."""
+    raise AssertionError
+
+
+def _pings() -> Iterator[bool]:
+    """Never be run either."""
+    yield True
+
+
+async def _pinged() -> AsyncIterator[bool]:
+    """Nor this one."""
+    yield True
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [lambda: _ping(), _pings, _pinged],  # noqa: PLW0108 - a function that does not look async
+    ids=["coroutine", "generator", "async generator"],
+)
+@pytest.mark.filterwarnings("error")
+def test_a_check_that_asked_nothing_is_down(
+    asked: Asked, fn: Callable[[], object], caplog: pytest.LogCaptureFixture
+) -> None:
+    """What has to be awaited or looped over is not up; the log says the way out."""
+    asked.add("db", fn, timeout=30)
+
+    assert asked.becomes("db", "down").error == "CheckNotRunError"
+    assert "which has asked nothing: give a function that is done" in caplog.text
+    gc.collect()
 
 
 def test_a_check_that_ends_its_thread_is_down(asked: Asked) -> None:

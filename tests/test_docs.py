@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import otelmon
+
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -34,6 +36,13 @@ def test_the_settings_page_is_the_one_that_the_declarations_make() -> None:
     """docs/settings.md is up to date; tools/settings_page.py writes it."""
     tool = _tool("settings_page")
     assert tool.PAGE.read_text() == tool.page()
+
+
+@pytest.mark.parametrize("name", otelmon.__all__)
+def test_every_public_name_is_explained(name: str) -> None:
+    """Whatever can be imported from otelmon stands in a page, or it is nobody's."""
+    pages = (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
+    assert any(re.search(rf"\b{name}\b", page.read_text()) for page in pages)
 
 
 @pytest.mark.parametrize(

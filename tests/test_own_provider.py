@@ -65,7 +65,7 @@ def test_views_and_limits_hold_whatever_helper_came_before(tmp_path: Path, helpe
     """Also for an instrument that was made through the API before both."""
     rest = """
     app = monitor(
-        hello, Settings(cardinality_limit=5), views=[View(instrument_name="aa", name="renamed")]
+        hello, Settings.from_env(cardinality_limit=5), views=[View(instrument_name="aa", name="renamed")]
     )
     for number in range(20):
         early.add(1, {"n": number})
@@ -79,7 +79,7 @@ def test_views_and_limits_hold_whatever_helper_came_before(tmp_path: Path, helpe
 @pytest.mark.parametrize("order", [0, 1], ids=["after", "before"])
 def test_a_disabled_monitor_leaves_no_provider_behind(tmp_path: Path, order: int) -> None:
     """Whether a helper comes before or after it, nothing is recorded and nothing is global."""
-    parts = [HELPERS["create_engine"], "monitor(hello, Settings(disabled=True))"]
+    parts = [HELPERS["create_engine"], "monitor(hello, Settings.from_env(disabled=True))"]
     rest = """
     print(type(metrics.get_meter_provider()).__name__, otelmon.stack.own_provider().silent)
     app = monitor(hello, views=[View(instrument_name="aa", name="renamed")])
@@ -94,7 +94,7 @@ def test_a_disabled_monitor_leaves_no_provider_behind(tmp_path: Path, order: int
 def test_an_sdk_that_is_disabled_in_code_records_nothing(tmp_path: Path) -> None:
     """Requests are measured all the same."""
     rest = """
-    app = monitor(hello, Settings(sdk_disabled=True))
+    app = monitor(hello, Settings.from_env(sdk_disabled=True))
     early.add(3)
     print(shown(app), type(metrics.get_meter_provider()).__name__)
     """
@@ -121,10 +121,10 @@ def test_a_further_monitor_says_what_it_does_not_follow(tmp_path: Path) -> None:
     """Settings by their names, and views; the same ones again are no news."""
     rest = """
     views = [View(instrument_name="aa", name="renamed")]
-    monitor(hello, Settings(token="secret-1"), views=views)
-    monitor(lambda *_: [], Settings(token="secret-1"), views=list(views))
+    monitor(hello, Settings.from_env(token="secret-1"), views=views)
+    monitor(lambda *_: [], Settings.from_env(token="secret-1"), views=list(views))
     print("--")
-    monitor(print, Settings(token="secret-2", prefix="/x"), views=[View(drop=True)])
+    monitor(print, Settings.from_env(token="secret-2", prefix="/x"), views=[View(drop=True)])
     """
     before, after = said(tmp_path, rest).split("--\n")
     assert before == ""
@@ -138,7 +138,7 @@ def test_to_close_and_to_wrap_again_is_nothing_to_warn_of(tmp_path: Path) -> Non
     """What is observed of libraries goes on with the instruments that were made before."""
     rest = """
     for _ in range(2):
-        app = monitor(hello, Settings(token="t"), views=[View(instrument_name="x", drop=True)])
+        app = monitor(hello, Settings.from_env(token="t"), views=[View(instrument_name="x", drop=True)])
         shown(app)
         app.close()
     """

@@ -235,8 +235,17 @@ def test_a_child_that_was_forked_has_connections_of_its_own(server: RedisServer)
     [
         ({"url": "http://user:secret@example.org"}, "redis://"),
         ({"url": None}, "REDIS_URL"),
-        ({"breaker_failures": 0}, "breaker_failures"),
-        ({"breaker_seconds": 0}, "breaker_seconds"),
+        ({"url": 5}, "url is no text"),
+        ({"url": b"redis://:secret@h"}, "url is no text"),
+        ({"breaker_failures": 0}, "breaker_failures is 0: give a whole number of failures"),
+        ({"breaker_failures": 2.5}, "breaker_failures is 2.5"),
+        (
+            {"breaker_failures": "5", "breaker_seconds": "5"},
+            r"failures is '5'(.|\n)*seconds is '5'",
+        ),
+        ({"breaker_seconds": 0}, "breaker_seconds is 0: give a number of seconds above 0"),
+        ({"socket_timout": 1, "password": "secret"}, r"TypeError\): socket_timout\."),
+        ({"url": "redis://:secret@h?socket_timout=1"}, r"TypeError\): socket_timout\."),
     ],
 )
 def test_what_cannot_be_used_is_said_without_secrets(
@@ -247,6 +256,30 @@ def test_what_cannot_be_used_is_said_without_secrets(
     with pytest.raises(ConfigError, match=problem) as raised:
         otelmon.redis_client(**{"url": "redis://localhost", **arguments})
     assert "secret" not in str(raised.value)
+
+
+def test_further_clients_of_its_pool_share_its_breaker(
+    server: RedisServer, proxy: TcpProxy, count: Counting
+) -> None:
+    """What redis-py makes of the pool goes through it too; a pool of another's has none."""
+    with client_of(server.port) as client:
+        with client.client() as single:
+            assert single.set("a", 1)
+            assert single.pipeline().get("a").execute() == [b"1"]
+        with type(client)(connection_pool=client.connection_pool) as other:
+            assert answers(other)
+    with (
+        redis.ConnectionPool.from_url(server.url) as pool,
+        type(client)(connection_pool=pool) as free,
+    ):
+        assert answers(free)
+        assert free.pipeline().get("a").execute() == [b"1"]
+    proxy.refuse()
+    with client_of(proxy.port, breaker_seconds=600) as client:
+        other = type(client)(connection_pool=client.connection_pool)
+        assert [fails(other) for _ in range(4)] == [redis.ConnectionError] * 3 + [BreakerOpenError]
+        assert fails(client) is BreakerOpenError
+    assert breakers(count)["open"] == 1
 
 
 def test_redis_url_is_the_server_unless_one_is_given(

@@ -6,14 +6,10 @@ ones, and whichever is the keeper judges by them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from otelmon.alerts import built_in
+from otelmon.alerts.rules import Rule
 from otelmon.errors import ConfigError
-
-
-if TYPE_CHECKING:
-    from otelmon.alerts.rules import Rule
+from otelmon.settings.text import shown
 
 
 _rules: dict[str, Rule] = {}
@@ -27,8 +23,10 @@ def add_rule(rule: Rule) -> None:
     calls a rule's own *value* in a thread beside its own, and waits two seconds for all of them.
 
     Raises:
-        ConfigError: a built-in rule has that id.
+        ConfigError: a built-in rule has that id, or it is no rule.
     """
+    if not isinstance(rule, Rule):
+        raise ConfigError(f"rule is {shown(rule)}: give a Rule, as in add_rule(Rule(...)).")
     if rule.id in built_in.IDS:
         raise ConfigError(
             f"The rule {rule.id!r} is built in: give yours another id; the thresholds of the "

@@ -76,28 +76,44 @@ class Guard:
             self._reject = lambda: None
 
 
+def _through(guard: Guard | None, make: Callable[..., Any], *args: Any, **options: Any) -> Any:  # noqa: ANN401 - any reply
+    return make(*args, **options) if guard is None else guard.call(make, *args, **options)
+
+
 class GuardedPipeline(Pipeline):
     """A pipeline whose round trips go through the client's breaker."""
 
-    guard: Guard
+    guard: Guard | None
 
     def execute(self, raise_on_error: bool = True) -> list[Any]:
         if not self.command_stack and not self.watching:
             return super().execute(raise_on_error)
-        found: list[Any] = self.guard.call(super().execute, raise_on_error)
+        found: list[Any] = _through(self.guard, super().execute, raise_on_error)
         return found
 
     def immediate_execute_command(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as redis-py's
-        return self.guard.call(super().immediate_execute_command, *args, **options)
+        return _through(self.guard, super().immediate_execute_command, *args, **options)
 
 
 class GuardedRedis(redis.Redis):
-    """A client whose commands and pipelines go through a breaker."""
+    """A client whose commands and pipelines go through the breaker of its pool, if that has one."""
 
-    guard: Guard
+    @classmethod
+    def behind(cls, guard: Guard, pool: redis.ConnectionPool, *, single: bool) -> GuardedRedis:
+        """Return a client that owns *pool*, and have all clients of it go through *guard*."""
+        # The pool's, because redis-py makes further clients from nothing else: `client.client()`.
+        pool.otelmon_guard = guard  # type: ignore[attr-defined]
+        made = cls(connection_pool=pool, single_connection_client=single)
+        made.auto_close_connection_pool = True
+        return made
+
+    @property
+    def guard(self) -> Guard | None:
+        """Return the guard of the pool."""
+        return getattr(self.connection_pool, "otelmon_guard", None)
 
     def execute_command(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as redis-py's
-        return self.guard.call(super().execute_command, *args, **options)
+        return _through(self.guard, super().execute_command, *args, **options)
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> GuardedPipeline:
         """Return a pipeline, as redis-py does."""

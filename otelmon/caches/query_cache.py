@@ -18,10 +18,12 @@ from otelmon.caches.measures import CacheMeasures, measures
 from otelmon.caches.stores import MemoryStore, RedisStore
 from otelmon.errors import ConfigError
 from otelmon.instruments.lookups import quietly
-from otelmon.settings import UNNAMED, Settings
+from otelmon.settings import UNNAMED
+from otelmon.settings.arguments import wrong_server
 from otelmon.settings.rules import number, whole
 from otelmon.settings.text import shown
 from otelmon.settings.variables import warn_once
+from otelmon.stack import settings_for, settings_in_use
 
 
 if TYPE_CHECKING:
@@ -52,6 +54,8 @@ _STALE: Final = 2
 class QueryCache:
     """Keeps what JSON can hold for *ttl* seconds (QUERY_CACHE_TTL, 300), one creator at a time.
 
+    Unless *ttl* is given it is that of `monitor`'s settings, else of the environment.
+
     In Redis at *url* (REDIS_URL unless given) for all processes of all machines that have the same
     *prefix* of its keys (`otelmon:cache:` and OTEL_SERVICE_NAME unless given); without one in
     *max_bytes* of each process's own memory. Where Redis fails, a look-up is a miss and the
@@ -78,11 +82,11 @@ class QueryCache:
         prefix: str | None = None,
     ) -> None:
         """Connect to nothing yet; *client* goes before *url*, and should have short deadlines."""
-        settings = Settings.from_env()
         self.name = name
-        self.ttl = settings.query_cache_ttl if ttl is None else ttl
+        self._ttl = ttl
+        self._settings = settings = settings_for()
         self.lock_timeout = lock_timeout
-        self._judge(name, max_bytes, prefix)
+        self._judge(name, max_bytes, prefix, url, client)
         if client is None and (url or settings.redis().url):
             # No word but the questions themselves, so that there is one time-out at the most.
             client = redis_client(url, protocol=2)
@@ -101,8 +105,18 @@ class QueryCache:
 
         self._look_up = LookUp
 
-    def _judge(self, name: object, max_bytes: object, prefix: object) -> None:
-        problems = []
+    @property
+    def ttl(self) -> float:
+        """Seconds that a value is kept unless a call says otherwise."""
+        if self._ttl is not None:
+            return self._ttl
+        # A cache is often made before `monitor` is called, whose settings hold.
+        return (settings_in_use() or self._settings).query_cache_ttl
+
+    def _judge(
+        self, name: object, max_bytes: object, prefix: object, url: object, client: object
+    ) -> None:
+        problems = [*wrong_server(url, client)]
         if not (isinstance(name, str) and _NAME.fullmatch(name)):
             problems.append(
                 f"name is {shown(name)}: give up to 64 of the characters A-Z a-z 0-9 _ . -"

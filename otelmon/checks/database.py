@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from otelmon import threads
+from otelmon.errors import ConfigError
+from otelmon.settings.text import shown
 
 
 if TYPE_CHECKING:
@@ -20,7 +22,16 @@ class SqlAlchemyCheck:
     """
 
     def __init__(self, engine: Engine) -> None:
-        """Ask nothing yet."""
+        """Ask nothing yet.
+
+        Raises:
+            ConfigError: *engine* is none of SQLAlchemy's, or one of its asyncio.
+        """
+        if not _is_engine(engine):
+            raise ConfigError(
+                f"engine is {shown(engine)}: give SQLAlchemy's Engine, as of create_engine, not of "
+                "its asyncio."
+            )
         self._engine = engine
 
     def __call__(self) -> None:
@@ -43,3 +54,9 @@ class SqlAlchemyCheck:
         finally:
             connection.close()
             pool.dispose()
+
+
+def _is_engine(value: object) -> bool:
+    parts = ("connect", "dialect", "pool")
+    is_one = not isinstance(value, type) and all(hasattr(value, part) for part in parts)
+    return is_one and not hasattr(value, "sync_engine")

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from otelmon.errors import ConfigError, OtelmonError
+import os
+from typing import TYPE_CHECKING, Final
+
+from otelmon.errors import OtelmonError
+from otelmon.settings.arguments import refuse
+from otelmon.settings.rules import number
+from otelmon.settings.text import shown
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+_BYTES: Final = number("bytes", 0)
 
 
 class DiskFullError(OtelmonError):
@@ -16,15 +29,16 @@ class DiskCheck:
     soon cannot be.
     """
 
-    def __init__(self, path: str = ".", *, free_bytes: int = 100_000_000) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str] = ".", *, free_bytes: float = 100_000_000
+    ) -> None:
         """Look at nothing yet.
 
         Raises:
-            ConfigError: *free_bytes* is no number of bytes.
+            ConfigError: *path* is no path, or *free_bytes* no number of bytes.
         """
-        if free_bytes < 0:
-            raise ConfigError(f"free_bytes is {free_bytes!r}: give a whole number of bytes from 0.")
-        self._path = path
+        refuse(_problems(path, free_bytes))
+        self._path = os.fspath(path)
         self._free_bytes = free_bytes
 
     def __call__(self) -> None:
@@ -42,3 +56,11 @@ class DiskCheck:
             raise DiskFullError(
                 f"{self._path!r} has {free} bytes free where {self._free_bytes} belong."
             )
+
+
+def _problems(path: object, free_bytes: object) -> Iterable[str]:
+    # A number would be a descriptor, whatever file that is.
+    if not isinstance(path, str | os.PathLike):
+        yield f"path is {shown(path)}: give the path of a directory or file."
+    if not _BYTES.holds(free_bytes):
+        yield f"free_bytes is {shown(free_bytes)}: give {_BYTES.says}."

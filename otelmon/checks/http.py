@@ -28,6 +28,8 @@ class HttpCheck:
         Raises:
             ConfigError: *url* is no address of http or https; it is not shown, as it may be secret.
         """
+        if not isinstance(url, str):
+            raise ConfigError(_UNUSABLE)
         try:
             parts = urlsplit(url)
             port = parts.port

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from otelmon.errors import ConfigError
+from otelmon.settings.arguments import is_redis
+from otelmon.settings.text import shown
+
 
 if TYPE_CHECKING:
     import redis
@@ -16,7 +20,15 @@ class RedisCheck:
     """
 
     def __init__(self, client: redis.Redis) -> None:
-        """Ask nothing yet."""
+        """Ask nothing yet.
+
+        Raises:
+            ConfigError: *client* is none of redis-py's, or one of redis.asyncio.
+        """
+        if not is_redis(client):
+            raise ConfigError(
+                f"client is {shown(client)}: give a redis.Redis, not of redis.asyncio."
+            )
         self._client = client
 
     def __call__(self) -> None:

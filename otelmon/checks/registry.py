@@ -69,7 +69,7 @@ def _problems(check: Check) -> list[str]:
             f"The name of a health check is {name!r}: "
             "give 1 to 64 of the characters A-Z a-z 0-9 . _ - that begin with a letter or digit."
         )
-    if not callable(fn) or inspect.iscoroutinefunction(fn):
+    if not callable(fn) or _is_async(fn):
         found.append(f"The health check {name!r} cannot be called: give a function, not async.")
     if timeout is not None and not _is_deadline(timeout):
         found.append(
@@ -77,6 +77,13 @@ def _problems(check: Check) -> list[str]:
             f"give seconds from 0.1 to {_LONGEST:g}, or None for HEALTH_CHECK_TIMEOUT."
         )
     return found
+
+
+def _is_async(fn: object) -> bool:
+    """Tell whether it is known to be; what a lambda returns is judged when it is asked."""
+    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(
+        getattr(fn, "__call__", None)  # noqa: B004 - whether it is async, not whether it is there
+    )
 
 
 def _is_deadline(value: object) -> bool:
@@ -99,8 +106,8 @@ def add_check(
 ) -> None:
     """Have *fn* asked every HEALTH_CHECK_INTERVAL seconds whether what it stands for is up.
 
-    It is down if it raises, returns False, or has not come back after *timeout* seconds
-    (HEALTH_CHECK_TIMEOUT unless given); anything else is up. It runs in a thread of its own, in
+    It is down if it raises, returns False or what is to be awaited, or has not come back after
+    *timeout* seconds (HEALTH_CHECK_TIMEOUT unless given); anything else is up. It runs in a thread of its own, in
     one process of the server; no request waits for it. Down, it makes `/health` say `degraded`; with
     *critical* `unhealthy` and 503, with *readiness* `/readyz` 503. A name that is registered
     already is replaced. Call it where the application is made, so that all processes have it.

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Coroutine
 from functools import partial
+from inspect import isasyncgen, isawaitable, isgenerator
 from typing import TYPE_CHECKING, NamedTuple
 
 from otelmon import faults, threads
@@ -31,6 +33,10 @@ class CheckFailedError(Exception):
     """A check has returned False."""
 
 
+class CheckNotRunError(Exception):
+    """A check has returned what would have to be awaited or looped over: nothing was asked."""
+
+
 class _Outcome(NamedTuple):
     error: BaseException | None
     seconds: float
@@ -48,8 +54,7 @@ class _Run:
     def _call(self, check: Check) -> None:
         error: BaseException | None = None
         try:
-            if check.fn() is False:
-                error = CheckFailedError("It returned False.")
+            error = _error_of(check.fn())
         except BaseException as raised:  # noqa: BLE001 - whatever it raises says that it is down
             error = raised
         self.outcome = _Outcome(error, time.monotonic() - self.began)
@@ -59,6 +64,21 @@ class _Run:
         """Tell whether it has not come back, or not in time."""
         seconds = time.monotonic() - self.began if self.outcome is None else self.outcome.seconds
         return seconds > self.timeout
+
+
+def _error_of(answer: object) -> Exception | None:
+    """Return what is wrong where a check has *answer*, whatever it is but False and what did not run."""
+    if answer is False:
+        return CheckFailedError("It returned False.")
+    if not (isawaitable(answer) or isgenerator(answer) or isasyncgen(answer)):
+        return None
+    if isinstance(answer, Coroutine):
+        # Else Python warns of it too.
+        answer.close()
+    return CheckNotRunError(
+        f"It returned a {type(answer).__name__}, which has asked nothing: give a function that is "
+        "done when it returns, as asyncio.run would make it."
+    )
 
 
 class Rounds:

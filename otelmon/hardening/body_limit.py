@@ -8,16 +8,16 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from otelmon.hardening.arguments import is_encodable, problems_of
-from otelmon.hardening.arguments import refuse as refuse_arguments
 from otelmon.hardening.counted_input import CountedInput
 from otelmon.hardening.held_answer import HeldAnswer
 from otelmon.hardening.policies import plain
 from otelmon.hardening.problem import problem, refuse
 from otelmon.hardening.refusals import DECLARED, MALFORMED, refused
-from otelmon.settings import Settings
+from otelmon.settings.arguments import is_encodable, problems_of
+from otelmon.settings.arguments import refuse as refuse_arguments
 from otelmon.settings.rules import OFF
 from otelmon.settings.text import shown
+from otelmon.stack import settings_for
 
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+    from otelmon.settings import Settings
     from otelmon.settings.rules import Off
     from otelmon.views.response import Response
 
@@ -63,7 +64,7 @@ class BodyLimit:
         prefixes = {} if prefixes is None else prefixes
         refuse_arguments([*problems_of(app, settings), *_problems(max_bytes, prefixes)])
         if max_bytes is None:
-            max_bytes = (settings or Settings.from_env()).bodies().max_content_length
+            max_bytes = settings_for(settings).bodies().max_content_length
         self.app = app
         self._default = _number(max_bytes)
         # As servers hand over a path: its bytes, read as latin-1.

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 from otelmon import announcement
 from otelmon.errors import ConfigError
-from otelmon.hardening.arguments import problems_of, refuse
 from otelmon.hardening.body_limit import BodyLimit
 from otelmon.hardening.rate_limit import RateLimit
 from otelmon.hardening.sessions.middleware import Sessions
 from otelmon.hardening.static import Static
-from otelmon.settings import Settings
-from otelmon.stack import Monitor
+from otelmon.settings.arguments import problems_of, refuse
+from otelmon.stack import Monitor, settings_for
 
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from otelmon.hardening.clients import Named
     from otelmon.hardening.policies import Path, Policy
+    from otelmon.settings import Settings
     from otelmon.settings.rules import Off
 
     Part = Callable[[WSGIApplication], WSGIApplication]
@@ -59,7 +59,8 @@ def harden(  # noqa: PLR0913 - each is optional and named
         ConfigError: settings or arguments cannot be used, or a library is missing; with all of it.
     """
     refuse(problems_of(app, settings, secure=secure))
-    settings = settings or Settings.from_env()
+    settings = settings_for(settings)
+    settings.warn_of_unheeded()
 
     def sessions(inner: WSGIApplication) -> WSGIApplication:
         has_secret = settings.sessions().secrets

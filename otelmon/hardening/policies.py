@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from otelmon.errors import ConfigError
-from otelmon.hardening.arguments import is_encodable, listed
+from otelmon.settings.arguments import is_encodable, listed
 from otelmon.settings.rules import Rate
 from otelmon.settings.text import shown
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from otelmon import faults
 from otelmon.errors import ConfigError
-from otelmon.hardening import arguments, limit_measures
-from otelmon.hardening.arguments import listed
+from otelmon.hardening import limit_measures
 from otelmon.hardening.clients import Clients, Unlimited, named
 from otelmon.hardening.fields import beside, fields, seconds
 from otelmon.hardening.limit_measures import measures
@@ -20,11 +19,13 @@ from otelmon.hardening.policies import Paths, Policy, plain, quotas_of_all, rule
 from otelmon.hardening.problem import problem, refuse
 from otelmon.middleware.routes.places import inside
 from otelmon.recommendations.unknown_clients import UNKNOWN
-from otelmon.settings import UNNAMED, Settings
+from otelmon.settings import UNNAMED
+from otelmon.settings.arguments import listed, problems_of
+from otelmon.settings.arguments import refuse as refuse_arguments
 from otelmon.settings.rules import OFF
 from otelmon.settings.text import shown
 from otelmon.settings.variables import warn_once
-from otelmon.stack import Monitor
+from otelmon.stack import Monitor, settings_for
 
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from otelmon.hardening.limit_measures import LimitMeasures
     from otelmon.hardening.policies import Path, Quota
     from otelmon.ledger.quotas import Answer
+    from otelmon.settings import Settings
     from otelmon.views.response import Response
 
 
@@ -89,9 +91,9 @@ class RateLimit:
         settings: Settings | None = None,
     ) -> None:
         """Wrap *app*."""
-        arguments.refuse(arguments.problems_of(app, settings, legacy_headers=legacy_headers))
+        refuse_arguments(problems_of(app, settings, legacy_headers=legacy_headers))
         self.app = app
-        self._settings = settings = settings or Settings.from_env()
+        self._settings = settings = settings_for(settings)
         limits = settings.limits()
         rate = limits.rate_limit if limit is None else limit
         is_off = isinstance(rate, str) and rate == OFF

@@ -12,12 +12,12 @@ from urllib.parse import quote
 
 from otelmon.errors import ConfigError
 from otelmon.hardening import manifest
-from otelmon.hardening.arguments import is_encodable, problems_of
-from otelmon.hardening.arguments import refuse as refuse_arguments
 from otelmon.hardening.problem import problem, refuse
 from otelmon.middleware.routes import set_route
-from otelmon.settings import Settings
+from otelmon.settings.arguments import is_encodable, problems_of
+from otelmon.settings.arguments import refuse as refuse_arguments
 from otelmon.settings.text import shown
+from otelmon.stack import settings_for
 
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
     from otelmon.hardening.static_files import StaticFiles
+    from otelmon.settings import Settings
 
 
 _PHRASES: Final = {
@@ -69,7 +70,7 @@ class Static:
     ) -> None:
         """Wrap *app*, and look at all files."""
         refuse_arguments(problems_of(app, settings))
-        own = (settings or Settings.from_env()).static()
+        own = settings_for(settings).static()
         self.app = app
         self.prefix = own.prefix if prefix is None else prefix
         max_age = own.max_age if max_age is None else max_age
@@ -150,7 +151,7 @@ def static_url(name: str, environ: WSGIEnvironment | None = None) -> str:
 
 @functools.cache
 def _default() -> Names:
-    settings = Settings.from_env().static()
+    settings = settings_for().static()
     return Names(settings.root, settings.prefix)
 
 

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from otelmon import faults
 from otelmon.instruments.observing import OTHER, Few, Observing, turns
+from otelmon.settings.arguments import listed, refuse
+from otelmon.settings.rules import whole
+from otelmon.settings.text import shown
 
 
 if TYPE_CHECKING:
@@ -30,6 +33,9 @@ _MAX_ERROR_TYPES: Final = 100
 # What a record is counted within: another one (a signal handler that logs while one is counted), or
 # one that the counting itself logs. The latter would go on for ever.
 _DEEPEST: Final = 4
+
+
+_LEVEL: Final = whole("level", 0)
 
 
 class _Depth(threading.local):
@@ -193,8 +199,20 @@ def observe_log(
     Observed is *logger* and all below it, else the root. A record is shown by the first part of its
     logger's name if that is a module, or, where *loggers* are named, by the nearest of these; all
     others are `_OTHER`. Of two calls for the same logger the last counts. Call it when logging is
-    set up: `basicConfig` and `dictConfig` see a handler that is there already.
+    set up: `basicConfig` and `dictConfig` see a handler that is there already. ConfigError if there is
+    no such level or logger.
     """
+    refuse(_problems(logger, level))
+    if loggers is not None:
+        loggers = listed("loggers", loggers, example='loggers=["shop", "payments"]')
     if not isinstance(logger, logging.Logger):
         logger = logging.getLogger(logger)
     return _process.observe(LogMetrics(meter, logger, level, loggers))
+
+
+def _problems(logger: object, level: object) -> Iterable[str]:
+    if not isinstance(logger, logging.Logger | str | None):
+        yield f"logger is {shown(logger)}: give a logger, its name, or None for the root."
+    known = logging.getLevelNamesMapping()
+    if level not in known if isinstance(level, str) else not _LEVEL.holds(level):
+        yield f"level is {shown(level)}: give a number, or one of {', '.join(known)}."

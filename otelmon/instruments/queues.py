@@ -16,6 +16,7 @@ from otelmon import faults
 from otelmon.errors import ConfigError
 from otelmon.instruments.executors import Tasks, backlog, threads, threads_limit
 from otelmon.instruments.observing import Few, Observing, turns
+from otelmon.settings.text import shown
 
 
 if TYPE_CHECKING:
@@ -159,8 +160,10 @@ def observe_queue(queue: object, name: str, *, meter: Meter) -> Observing:
 
     A queue is whatever has `qsize()` or a length. Of a `ThreadPoolExecutor` the threads are
     measured too, and each task: how long it waited and how long it ran. The queue is held weakly.
-    ConfigError if it is none.
+    ConfigError if it is none, or *name* no text.
     """
+    if not isinstance(name, str):
+        raise ConfigError(f"name is {shown(name)}: give a text that tells this queue from others.")
     with turns.lock:
         queues = _by_meter.get(meter)
         if queues is None:

@@ -8,8 +8,9 @@ with values otelmon would refuse; that must not stop an application that uses no
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, TypeVar
 
 from otelmon.settings.rules import (
     RATE,
@@ -25,12 +26,8 @@ from otelmon.settings.rules import (
     url,
     whole,
 )
-from otelmon.settings.text import shown_scheme
-from otelmon.settings.variables import Group, names, variable
-
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from otelmon.settings.text import shown, shown_scheme
+from otelmon.settings.variables import Group, names, nearest, set_in, variable
 
 
 Owned = TypeVar("Owned", bound=Group)
@@ -77,7 +74,7 @@ class Limits(Group):
         "TRUSTED_PROXIES",
         None,
         whole("hops", 0),
-        "Proxies whose X-Forwarded-For entry is believed; 0 for REMOTE_ADDR alone; None for unset.",
+        "Proxies whose X-Forwarded-For entry is believed; 0: REMOTE_ADDR alone. Unset: clients behind one are not limited.",
     )
 
 
@@ -86,7 +83,10 @@ class Sessions(Group):
     """Sessions of the application's users."""
 
     lifetime: float = variable(
-        "SESSION_LIFETIME", 86_400.0, number("seconds", 1), "Seconds from the last request."
+        "SESSION_LIFETIME",
+        86_400.0,
+        number("seconds", 1),
+        "Seconds that a session lives after its last request.",
     )
     secrets: tuple[str, ...] = variable(
         "SESSION_SECRET",
@@ -100,9 +100,14 @@ class Sessions(Group):
 class Static(Group):
     """Static files."""
 
-    root: str | None = variable("STATIC_ROOT", None, TEXT, "The directory; None serves none.")
+    root: str | None = variable(
+        "STATIC_ROOT", None, TEXT, "Directory of the static files; unset: none are served."
+    )
     prefix: str = variable(
-        "STATIC_PREFIX", "/static/", matching(r"/(\S*/)?", "a path like /static/"), "Their path."
+        "STATIC_PREFIX",
+        "/static/",
+        matching(r"/(\S*/)?", "a path like /static/"),
+        "Path below which they are served.",
     )
     max_age: int = variable(
         "STATIC_MAX_AGE", 31_536_000, whole("seconds", 0), "Seconds a hashed name is cached."
@@ -114,7 +119,10 @@ class Redis(Group):
     """The Redis server of limits, sessions and caches."""
 
     url: str | None = variable(
-        "REDIS_URL", None, url("redis", "rediss", "unix"), "Its address; None for no Redis."
+        "REDIS_URL",
+        None,
+        url("redis", "rediss", "unix"),
+        "Address of the Redis server; unset: none is used.",
     )
 
 
@@ -132,7 +140,7 @@ class Demo(Group):
             ),
             show=shown_scheme,
         ),
-        "The database of its orders; None for a file of SQLite.",
+        "Database of the demo's orders; unset: a file of SQLite.",
     )
 
 
@@ -156,3 +164,22 @@ def used() -> frozenset[str]:
 
 
 OWNED: Final = (Database, Bodies, Limits, Sessions, Static, Redis, Demo)
+
+
+def owned_in(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return those of *environ*, only what is set."""
+    return {name: environ[name] for name in set_in(environ, names(*OWNED))}
+
+
+def unfit(owned: object) -> Iterable[str]:
+    """Yield a sentence for each problem of what is given as such; values are judged where used."""
+    if not isinstance(owned, Mapping):
+        yield f"owned is {shown(owned)}: give texts by variable, as in {{'RATE_LIMIT': 'off'}}."
+        return
+    known = names(*OWNED)
+    for name, text in owned.items():
+        if name not in known:
+            like = nearest(str(name), known)
+            yield f"owned has {shown(name)}, which is none of these; the nearest known name is {like}."
+        elif not isinstance(text, str):
+            yield f"{name} in owned is no text: give it as the variable would hold it."

@@ -20,14 +20,22 @@ _USED: Final = ("service.name", "service.version")
 
 
 def service_attributes(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the used ones of the attributes, none if one of all cannot be read, as specified."""
+    """Return the used ones of the attributes as variables of their own, named by `attribute`.
+
+    None if one of all cannot be read, as specified.
+    """
     items = [item for item in value_in(environ.get(_VARIABLE, "")).split(",") if item.strip()]
     try:
         pairs = [_attribute(item) for item in items]
     except ValueError:
         warn_once(f"{_VARIABLE} is not read: give key=value pairs separated by commas, in UTF-8.")
         return {}
-    return {key: value for key, value in pairs if key in _USED}
+    return {attribute(key): value for key, value in pairs if key in _USED}
+
+
+def attribute(key: str) -> str:
+    """Return under which name a variable is declared that is one of the attributes."""
+    return f"{_VARIABLE}[{key}]"
 
 
 def _attribute(item: str) -> tuple[str, str]:

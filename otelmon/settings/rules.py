@@ -155,15 +155,15 @@ REGEXES = replace(
 )
 
 
-_UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
-_RATE = re.compile(rf"(\d+)\s*(?:/|per)\s*({'|'.join(_UNITS)})", re.ASCII | re.IGNORECASE)
+UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
+_RATE = re.compile(rf"(\d+)\s*(?:/|per)\s*({'|'.join(UNITS)})", re.ASCII | re.IGNORECASE)
 
 
 def _rate(text: str) -> Rate:
     found = _RATE.fullmatch(text)
     if found is None:
         raise ValueError
-    return Rate(int(found[1]), _UNITS[found[2].lower()])
+    return Rate(int(found[1]), UNITS[found[2].lower()])
 
 
 RATE = Rule(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
+from otelmon.settings.declared import Declared
 from otelmon.settings.owned import (
     OWNED,
     Bodies,
@@ -16,256 +17,87 @@ from otelmon.settings.owned import (
     Redis,
     Sessions,
     Static,
+    owned_in,
+    unfit,
     use,
 )
-from otelmon.settings.resource import UNNAMED, service_attributes
-from otelmon.settings.rules import (
-    DIRECTORY,
-    FRACTION,
-    PERCENT,
-    PORT,
-    REGEXES,
-    SECRET,
-    STANDARD_SWITCH,
-    SWITCH,
-    TEXT,
-    TOKEN,
-    Rule,
-    choice,
-    each,
-    matching,
-    number,
-    url,
-    whole,
+from otelmon.settings.resource import service_attributes
+from otelmon.settings.variables import (
+    names,
+    nearest,
+    set_in,
+    variables,
+    warn_of_unknown,
+    warn_once,
 )
-from otelmon.settings.text import shown_scheme
-from otelmon.settings.thresholds import Thresholds
-from otelmon.settings.variables import names, set_in, variable, variables, warn_of_unknown
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 
-ENDPOINTS: Final = (
-    "/health",
-    "/livez",
-    "/readyz",
-    "/api/metrics",
-    "/api/metrics/health",
-    "/api/metrics/recommendations",
-    "/api/metrics/history",
-    "/api/metrics/alerts",
-    "/metrics",
-)
-
-LIBRARIES: Final = ("caches", "redis")
-"""What is observed unasked, if it is imported"""
-
-_OWN_PREFIXES = ("OTELMON_", "ALERT_")
-_TMP = "/tmp"  # noqa: S108 - the system's own default
-
-_SECONDS = number("seconds", 0)
-_MILLISECONDS = whole("milliseconds", 1, 86_400_000)
-# The ledger has lanes for some fifteen thousand histograms of 15 buckets.
-_LIMIT = whole("series", 1, 100_000)
-_PATHS = each(matching(r"(?s)/.*", "a path"), "paths that begin with /, separated by commas")
-# The exporter judges it: over gRPC it takes an address without a scheme, against the standard.
-_COLLECTOR = replace(TEXT, show=shown_scheme)
-# The fastest burn that Prometheus is to tell of is 14.4 times what the objective allows: with a lower
-# one that would be more errors than requests.
-_OBJECTIVE = Rule(
-    "a percentage above 93.06 and below 100",
-    float,
-    lambda value: PERCENT.holds(value) and 93.06 < value < 100,
-)
+_OWN_PREFIXES: Final = ("OTELMON_", "ALERT_")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Settings(Thresholds):
+class Settings(Declared):
     """What `monitor` and all under it go by: checked, immutable, with defaults for everything.
 
-    Every field tells its variable, default, rule and meaning. `Settings(monitoring_interval=5)`
-    checks what it is given as `from_env` does; both raise ConfigError with all problems at once.
+    `Settings.from_env(monitoring_interval=5)` sets some in code and takes the rest from the
+    environment. `Settings(monitoring_interval=5)` takes defaults for the rest, whatever the
+    environment says; only what has no field (DB_*, RATE_LIMIT, SESSION_*, REDIS_URL ...) is read
+    from there. Both raise ConfigError with all problems at once.
     """
 
-    monitoring_interval: float = variable(
-        "MONITORING_INTERVAL", 10.0, number("seconds", 1, 60), "Seconds between two collections."
-    )
-    enable_prometheus: bool = variable(
-        "ENABLE_PROMETHEUS", False, SWITCH, "Serve the Prometheus text."
-    )
-    prometheus_port: int = variable(
-        "PROMETHEUS_PORT", 9090, PORT, "Port of the keeper; 0 takes any free one."
-    )
-    prometheus_host: str = variable(
-        "PROMETHEUS_HOST",
-        "127.0.0.1",
-        matching(r"[A-Za-z0-9._:%-]+", "a host name or an IP address"),
-        "Address the port is bound to.",
-    )
-    prometheus_names: Literal["seed", "semconv", "both"] = variable(
-        "OTELMON_PROMETHEUS_NAMES", "seed", choice("seed", "semconv", "both"), "Metric names."
-    )
-
-    alert_for_seconds: float = variable(
-        "ALERT_FOR_SECONDS", 30.0, _SECONDS, "Seconds past a threshold before an alert fires."
-    )
-    alert_resolve_seconds: float = variable(
-        "ALERT_RESOLVE_SECONDS", 180.0, _SECONDS, "Seconds clear of it before the alert resolves."
-    )
-    alert_hysteresis: float = variable(
-        "ALERT_HYSTERESIS", 0.10, FRACTION, "Part of a threshold between firing and clearing."
-    )
-    alert_no_data_seconds: float = variable(
-        "ALERT_NO_DATA_SECONDS", 300.0, _SECONDS, "Seconds a firing alert outlives its data."
-    )
-    alert_webhook_url: str | None = variable(
-        "ALERT_WEBHOOK_URL", None, url("http", "https"), "Where changes of alerts are posted."
-    )
-    alert_webhook_secret: str | None = variable(
-        "ALERT_WEBHOOK_SECRET", None, SECRET, "Key of the posts' signature; None: unsigned."
-    )
-    alertmanager_url: str | None = variable(
-        "ALERTMANAGER_URL", None, url("http", "https"), "Alertmanager that is sent the alerts."
-    )
-    alert_runbook_url: str | None = variable(
-        "ALERT_RUNBOOK_URL",
-        None,
-        url("http", "https"),
-        "Where runbooks lie; each alert links to the page of its id there.",
-    )
-    slo_availability: float | None = variable(
-        "OTELMON_SLO_AVAILABILITY", None, _OBJECTIVE, "Percent of requests that shall succeed."
-    )
-
-    health_check_interval: float = variable(
-        "HEALTH_CHECK_INTERVAL", 15.0, number("seconds", 0.1, 3600), "Seconds between two runs."
-    )
-    health_check_timeout: float = variable(
-        "HEALTH_CHECK_TIMEOUT", 2.0, number("seconds", 0.1, 60), "Seconds until a check is down."
-    )
-    recommendations_silenced: tuple[str, ...] = variable(
-        "RECOMMENDATIONS_SILENCED",
-        (),
-        each(matching(r"[A-Za-z0-9_-]+", "an id"), "ids like OTM-R010, separated by commas"),
-        "Ids of recommendations that are not wanted.",
-    )
-    query_cache_ttl: float = variable(
-        "QUERY_CACHE_TTL", 300.0, number("seconds", 1), "Seconds a cached query is kept."
-    )
-
-    prefix: str = variable(
-        "OTELMON_PREFIX",
-        "",
-        matching(r"(/[A-Za-z0-9._~-]+)*", "a path that begins with / and does not end with it"),
-        "What stands before the paths of all endpoints.",
-    )
-    endpoints_off: tuple[str, ...] = variable(
-        "OTELMON_ENDPOINTS_OFF",
-        (),
-        each(choice(*ENDPOINTS), f"paths out of {' '.join(ENDPOINTS)}, separated by commas"),
-        "Endpoints that are left to the app, named without the prefix.",
-    )
-    excluded_paths: tuple[str, ...] = variable(
-        "OTELMON_EXCLUDED_PATHS", (), _PATHS, "Served, but not measured."
-    )
-    excluded_urls: tuple[str, ...] = variable(
-        "OTEL_PYTHON_EXCLUDED_URLS", (), REGEXES, "Searched for in the path: not measured."
-    )
-    cardinality_limit: int = variable(
-        "OTELMON_CARDINALITY_LIMIT", 2000, _LIMIT, "Series that one instrument may have."
-    )
-    cardinality_total: int = variable(
-        "OTELMON_CARDINALITY_TOTAL",
-        10_000,
-        _LIMIT,
-        "Series that all instruments may have; otelmon's own have as many beside.",
-    )
-    series_idle_seconds: float = variable(
-        "OTELMON_SERIES_IDLE_SECONDS",
-        3600.0,
-        number("seconds", 1),
-        "Seconds without a record before a series may make room for another.",
-    )
-    libraries_off: tuple[str, ...] = variable(
-        "OTELMON_LIBRARIES_OFF",
-        (),
-        each(choice(*LIBRARIES), f"names out of {' '.join(LIBRARIES)}, separated by commas"),
-        "Libraries that are not observed unasked.",
-    )
-    prometheus_multiproc_dir: str | None = variable(
-        "PROMETHEUS_MULTIPROC_DIR", None, TEXT, "Where prometheus_client's own metrics lie."
-    )
-    disk_path: str | None = variable(
-        "DISK_PATH", None, TEXT, "A path on the disk to watch; None: the working directory."
-    )
-    token: str | None = variable(
-        "OTELMON_TOKEN", None, TOKEN, "What a reader must send; None: open to all."
-    )
-    instance: str | None = variable(
-        "OTELMON_INSTANCE",
-        None,
-        matching(
-            r"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,64}", "1 to 64 of the characters A-Z a-z 0-9 . _ -"
-        ),
-        "Name of the instance; None: told from the server's sockets.",
-    )
-    ledger_dir: str | None = variable(
-        "OTELMON_DIR", None, DIRECTORY, "Where ledgers lie; None: the first that serves."
-    )
-    runtime_dir: str | None = variable(
-        "XDG_RUNTIME_DIR", None, DIRECTORY, "The user's directory for what ends with the session."
-    )
-    tmp_dir: str = variable("TMPDIR", _TMP, DIRECTORY, "The directory of temporary files.")
-
-    disabled: bool = variable("OTELMON_DISABLED", False, SWITCH, "Leave the app as it is.")
-    sdk_disabled: bool = variable(
-        "OTEL_SDK_DISABLED", False, STANDARD_SWITCH, "OpenTelemetry's own switch."
-    )
-    service_name: str = variable(
-        "OTEL_SERVICE_NAME service.name", UNNAMED, TEXT, "Name of the service."
-    )
-    service_version: str = variable("service.version", "1.0.0", TEXT, "Version of the app.")
-    metrics_exporters: tuple[str, ...] = variable(
-        "OTEL_METRICS_EXPORTER", (), each(TEXT, "names separated by commas"), "See exports_otlp."
-    )
-    otlp_endpoint: str | None = variable(
-        "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT OTEL_EXPORTER_OTLP_ENDPOINT",
-        None,
-        _COLLECTOR,
-        "The collector's address, as it was given.",
-    )
-    otlp_protocol: Literal["http/protobuf", "grpc"] = variable(
-        "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL OTEL_EXPORTER_OTLP_PROTOCOL",
-        "http/protobuf",
-        choice("http/protobuf", "grpc"),
-        "How it is spoken to.",
-    )
-    metric_export_interval: int = variable(
-        "OTEL_METRIC_EXPORT_INTERVAL", 60_000, _MILLISECONDS, "Milliseconds."
-    )
-    metric_export_timeout: int = variable(
-        "OTEL_METRIC_EXPORT_TIMEOUT", 30_000, _MILLISECONDS, "Milliseconds."
-    )
-
     # The text of the variables that the application may own, by name, only those that are set.
-    owned: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
+    owned: Mapping[str, str] = field(
+        default_factory=lambda: owned_in(os.environ), repr=False, hash=False
+    )
+    # Whether the environment was asked for what the code does not give.
+    _read: bool = field(default=False, repr=False, compare=False)
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
-        """Return the settings of *environ*, the process's own by default.
+    def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Self:  # noqa: ANN401 - of each field's own type, judged here
+        """Return the settings of *environ*, the process's own by default; *overrides* go before.
 
-        Raises ConfigError with all problems. Where OTELMON_DISABLED is true nothing else is judged:
-        it must work when the rest is broken.
+        These are fields, as in `from_env(monitoring_interval=5)`; `owned={"RATE_LIMIT": "5/minute"}`
+        sets variables that have no field. Raises ConfigError with all problems, of variables and
+        overrides. Where OTELMON_DISABLED is true nothing else is judged: it must work when the rest
+        is broken.
         """
         if environ is None:
             environ = os.environ
-        owned = {name: environ[name] for name in set_in(environ, names(*OWNED))}
-        if _is_disabled(environ):
-            return cls(disabled=True, owned=owned)
+        owned = owned_in(environ)
+        given = overrides.pop("owned", {})
+        if overrides.get("disabled", _is_disabled(environ)) is True:
+            return cls(disabled=True, owned=owned, _read=True)
         warn_of_unknown(environ, _OWN_PREFIXES, names(Settings, *OWNED))
-        return replace(cls.read({**environ, **service_attributes(environ)}), owned=owned)
+        problems = [*unfit(given), *_unknown(overrides)]
+        found = cls.read({**environ, **service_attributes(environ)}, overrides, problems)
+        return replace(found, owned={**owned, **given}, _read=True)
+
+    def unfit(self) -> Iterable[str]:
+        """Return what is wrong with `owned`, which is no variable but many."""
+        return unfit(self.owned)
+
+    def warn_of_unheeded(self) -> None:
+        """Warn once of the variables that are set and that settings made in code left aside."""
+        if self._read or self.disabled:
+            return
+        environ = {**os.environ, **service_attributes(os.environ)}
+        unheeded = {
+            (declared.found(environ) or "").partition("[")[0]
+            for name, declared in variables(Settings).items()
+            # What the code gives goes before the environment in any case.
+            if getattr(self, name) == declared.default
+            and not declared.follows(environ, declared.default)
+        }
+        if unheeded:
+            warn_once(
+                f"{', '.join(sorted(unheeded))}: set in the environment, but not in force, as "
+                "Settings(...) reads none of its fields from there. Give Settings.from_env(...), "
+                "which takes the same arguments and reads all others."
+            )
 
     def excluded(self) -> re.Pattern[str] | None:
         """Return what to search a path for to learn that it is kept out; None where nothing is.
@@ -316,8 +148,23 @@ class Settings(Thresholds):
         return use(Demo, self.owned)
 
 
+def _unknown(fields: Iterable[str]) -> Iterable[str]:
+    """Yield a sentence for each of *fields* that there is not; for what has none, how to give it."""
+    known, owned = variables(Settings), [name.lower() for name in names(*OWNED)]
+    for name in fields:
+        if name not in known:
+            like = nearest(name, [*known, *owned])
+            way = f"owned={{{like.upper()!r}: ...}}" if like in owned else like
+            yield f"{name!a} is no setting; the nearest known one is {way}."
+
+
 def _is_disabled(environ: Mapping[str, str]) -> bool:
     try:
         return variables(Settings)["disabled"].value(environ.get("OTELMON_DISABLED", "")) is True
     except (ValueError, LookupError):
         return False  # unset, or refused together with all others
+
+
+def is_set(name: str) -> bool:
+    """Return whether the environment of this process has a value for a variable."""
+    return bool(set_in(os.environ, [name]))

@@ -127,6 +127,7 @@ _MS = or_off(number("milliseconds", 0, 86_400_000))
 _FRACTION = or_off(FRACTION)
 _HOURS = or_off(number("hours", 0, 8760))
 _GROWTH = or_off(number("MB per hour", 0, 1_000_000))
+_CRITICAL = "The same, where the alert is critical; derived from the other unless set."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,62 +142,62 @@ class Thresholds(Group):
         "ALERT_CPU_THRESHOLD", 80.0, _PERCENT, "Percent of the CPU; off: no such alert."
     )
     alert_cpu_critical_threshold: float | Off | None = variable(
-        "ALERT_CPU_CRITICAL_THRESHOLD", None, _PERCENT, "Percent; None: derived."
+        "ALERT_CPU_CRITICAL_THRESHOLD", None, _PERCENT, _CRITICAL
     )
     alert_memory_threshold: float | Off = variable(
         "ALERT_MEMORY_THRESHOLD", 85.0, _PERCENT, "Percent of the memory."
     )
     alert_memory_critical_threshold: float | Off | None = variable(
-        "ALERT_MEMORY_CRITICAL_THRESHOLD", None, _PERCENT, "Percent."
+        "ALERT_MEMORY_CRITICAL_THRESHOLD", None, _PERCENT, _CRITICAL
     )
     alert_disk_threshold: float | Off = variable(
         "ALERT_DISK_THRESHOLD", 90.0, _PERCENT, "Percent of the disk."
     )
     alert_disk_critical_threshold: float | Off | None = variable(
-        "ALERT_DISK_CRITICAL_THRESHOLD", None, _PERCENT, "Percent."
+        "ALERT_DISK_CRITICAL_THRESHOLD", None, _PERCENT, _CRITICAL
     )
     alert_error_rate_threshold: float | Off = variable(
         "ALERT_ERROR_RATE_THRESHOLD", 5.0, _PERCENT, "Percent of the requests that failed."
     )
     alert_error_rate_critical_threshold: float | Off | None = variable(
-        "ALERT_ERROR_RATE_CRITICAL_THRESHOLD", None, _PERCENT, "Percent."
+        "ALERT_ERROR_RATE_CRITICAL_THRESHOLD", None, _PERCENT, _CRITICAL
     )
     alert_response_time_threshold: float | Off = variable(
         "ALERT_RESPONSE_TIME_THRESHOLD", 1000.0, _MS, "Mean milliseconds of a response."
     )
     alert_response_time_critical_threshold: float | Off | None = variable(
-        "ALERT_RESPONSE_TIME_CRITICAL_THRESHOLD", None, _MS, "Milliseconds."
+        "ALERT_RESPONSE_TIME_CRITICAL_THRESHOLD", None, _MS, _CRITICAL
     )
     alert_cache_hit_rate_threshold: float | Off = variable(
         "ALERT_CACHE_HIT_RATE_THRESHOLD", 0.70, _FRACTION, "Hits by look-ups, below it."
     )
     alert_cache_hit_rate_critical_threshold: float | Off | None = variable(
-        "ALERT_CACHE_HIT_RATE_CRITICAL_THRESHOLD", None, _FRACTION, "Hits by look-ups."
+        "ALERT_CACHE_HIT_RATE_CRITICAL_THRESHOLD", None, _FRACTION, _CRITICAL
     )
 
     alert_pool_threshold: float | Off = variable(
         "ALERT_POOL_THRESHOLD", 90.0, _PERCENT, "Percent of a connection pool in use."
     )
     alert_pool_critical_threshold: float | Off | None = variable(
-        "ALERT_POOL_CRITICAL_THRESHOLD", None, _PERCENT, "Percent."
+        "ALERT_POOL_CRITICAL_THRESHOLD", None, _PERCENT, _CRITICAL
     )
     alert_saturation_threshold: float | Off = variable(
         "ALERT_SATURATION_THRESHOLD", 80.0, _PERCENT, "Percent of the places for requests in use."
     )
     alert_saturation_critical_threshold: float | Off | None = variable(
-        "ALERT_SATURATION_CRITICAL_THRESHOLD", None, _PERCENT, "Percent."
+        "ALERT_SATURATION_CRITICAL_THRESHOLD", None, _PERCENT, _CRITICAL
     )
     alert_disk_full_hours_threshold: float | Off = variable(
         "ALERT_DISK_FULL_HOURS_THRESHOLD", 8.0, _HOURS, "Hours until the disk is full, below it."
     )
     alert_disk_full_hours_critical_threshold: float | Off | None = variable(
-        "ALERT_DISK_FULL_HOURS_CRITICAL_THRESHOLD", None, _HOURS, "Hours."
+        "ALERT_DISK_FULL_HOURS_CRITICAL_THRESHOLD", None, _HOURS, _CRITICAL
     )
     alert_memory_growth_threshold: float | Off = variable(
         "ALERT_MEMORY_GROWTH_THRESHOLD", 50.0, _GROWTH, "MB an hour by which workers grow."
     )
     alert_memory_growth_critical_threshold: float | Off | None = variable(
-        "ALERT_MEMORY_GROWTH_CRITICAL_THRESHOLD", None, _GROWTH, "MB an hour."
+        "ALERT_MEMORY_GROWTH_CRITICAL_THRESHOLD", None, _GROWTH, _CRITICAL
     )
 
     contradictions = staticmethod(_contradictions)

@@ -25,7 +25,7 @@ log = logging.getLogger("otelmon")
 
 # Names that belong to a standard or to the system. Their owners ask that a bad value is warned
 # about and ignored, and other programs read them too, so it is no error of otelmon's set-up.
-_STANDARD = ("OTEL_", "XDG_", "TMPDIR", "service.")
+_STANDARD = ("OTEL_", "XDG_", "TMPDIR")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,20 @@ class Variable:
             raise ValueError
         return value
 
-    def accepts(self, value: object) -> bool:
-        """Return whether *value*, given in code, can stand."""
-        return value is self.default or self.rule.holds(value)
+    def judged(self, field: str, value: object, problems: list[str]) -> dict[str, Sound]:
+        """Return *value*, given in code, by its *field*; or nothing, and add to *problems* why not."""
+        if value is self.default or self.rule.holds(value):
+            return {field: Sound(field, value)}
+        problems.append(self.problem(field, value))
+        return {}
+
+    def follows(self, environ: Mapping[str, str], value: object) -> bool:
+        """Return whether *value* is what *environ* says, or it says nothing."""
+        label = self.found(environ)
+        try:
+            return label is None or self.value(environ[label]) == value
+        except (ValueError, LookupError):
+            return False
 
     def problem(self, label: str, value: object) -> str:
         """Return the sentence that refuses *value*, set under the name *label*."""
@@ -98,24 +109,35 @@ class Group:
         """Return a sentence for each pair of *sound* values (by field) that cannot both stand."""
         return []
 
+    def unfit(self) -> Iterable[str]:
+        """Return a sentence for each problem of fields that are no variables."""
+        return ()
+
     def __post_init__(self) -> None:
         """Judge values given in code; ConfigError names the fields."""
-        problems: list[str] = []
+        problems = [*self.unfit()]
         sound: dict[str, Sound] = {}
         for name, declared in variables(type(self)).items():
-            value = getattr(self, name)
-            if declared.accepts(value):
-                sound[name] = Sound(name, value)
-            else:
-                problems.append(declared.problem(name, value))
+            sound |= declared.judged(name, getattr(self, name), problems)
         _refuse([*problems, *self.contradictions(sound)])
 
     @classmethod
-    def read(cls, environ: Mapping[str, str]) -> Self:
-        """Return the group as *environ* sets it; ConfigError names the variables."""
-        problems: list[str] = []
+    def read(
+        cls,
+        environ: Mapping[str, str],
+        given: Mapping[str, object] | None = None,
+        problems: Iterable[str] = (),
+    ) -> Self:
+        """Return the group as *environ* sets it, but for the fields *given* in code.
+
+        ConfigError names the variables and the given fields, beside the *problems* found before.
+        """
+        problems = [*problems]
         sound: dict[str, Sound] = {}
         for name, declared in variables(cls).items():
+            if given and name in given:
+                sound |= declared.judged(name, given[name], problems)
+                continue
             label = declared.found(environ)
             if label is None:
                 sound[name] = Sound(declared.names[0], declared.default)
@@ -126,6 +148,14 @@ class Group:
                 declared.refuse(label, environ[label], problems)
         _refuse([*problems, *cls.contradictions(sound)])
         return cls(**{name: found.value for name, found in sound.items()})
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return which of the *known* names is most like *name*."""
+    # Here, because only a name that is wrong is to pay for the import.
+    import difflib
+
+    return difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
 
 
 def _refuse(problems: list[str]) -> None:
@@ -159,11 +189,9 @@ def warn_of_unknown(
     """Warn of each name with one of our *prefixes* that is none of the *known*."""
     unknown = {name for name in environ if name.startswith(prefixes)}.difference(known)
     for name in set_in(environ, sorted(unknown)):
-        # Here, because only a name that is wrong is to pay for the import.
-        import difflib
-
-        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
-        warn_once(f"{name!a} is no variable of otelmon; the nearest known name is {nearest}.")
+        warn_once(
+            f"{name!a} is no variable of otelmon; the nearest known name is {nearest(name, known)}."
+        )
 
 
 @functools.cache

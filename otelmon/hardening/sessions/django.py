@@ -18,7 +18,7 @@ from otelmon.hardening.sessions.errors import EndedError, RejectedError, Session
 from otelmon.hardening.sessions.measures import Measures
 from otelmon.hardening.sessions.middleware import store
 from otelmon.hardening.sessions.values import Changes, changes
-from otelmon.settings import Settings
+from otelmon.stack import settings_for
 
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ measures = Measures()
 
 @functools.cache
 def _store() -> Store:
-    return store(Settings.from_env(), cookie=django_settings.SESSION_COOKIE_NAME)
+    return store(settings_for(), cookie=django_settings.SESSION_COOKIE_NAME)
 
 
 class SessionStore(SessionBase):  # type: ignore[misc]

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-import inspect
 from typing import TYPE_CHECKING, Any, Final
 
 from otelmon.caches.clients import redis_client
 from otelmon.errors import ConfigError
-from otelmon.hardening.arguments import is_encodable, is_number, problems_of, refuse
 from otelmon.hardening.sessions.answer import Answer, Body
 from otelmon.hardening.sessions.cookie_store import CookieStore
 from otelmon.hardening.sessions.cookies import Cookie
@@ -17,8 +15,15 @@ from otelmon.hardening.sessions.redis_store import RedisStore
 from otelmon.hardening.sessions.session import Part, Session
 from otelmon.hardening.sessions.signatures import Signatures
 from otelmon.hardening.sessions.stores import MOST_SECONDS
-from otelmon.settings import Settings
+from otelmon.settings.arguments import (
+    is_encodable,
+    is_number,
+    problems_of,
+    refuse,
+    wrong_server,
+)
 from otelmon.settings.text import shown
+from otelmon.stack import settings_for
 
 
 if TYPE_CHECKING:
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
     from otelmon.hardening.sessions.stores import Store
+    from otelmon.settings import Settings
 
 
 KEY: Final = "otelmon.session"
@@ -73,7 +79,7 @@ class Sessions:
         self.app = app
         named = Cookie(cookie, secure=secure)
         self.store = store(
-            settings or Settings.from_env(),
+            settings_for(settings),
             secrets=secrets,
             lifetime=lifetime,
             client=client,
@@ -166,18 +172,6 @@ def _wrong_secrets(keys: object) -> Iterable[str]:
 def _wrong_place(seconds: object, url: object, client: object, prefix: object) -> Iterable[str]:
     if not is_number(seconds) or not seconds >= 1:  # type: ignore[operator]
         yield f"lifetime is {shown(seconds)}: give seconds from 1 up."
-    if url is not None and not isinstance(url, str):
-        # Not shown, as it may hold a password.
-        yield "url is no text: give an address such as redis://localhost:6379/0, or None."
-    if client is not None and not _is_client(client):
-        yield f"client is {shown(client)}: give a redis.Redis, or None."
+    yield from wrong_server(url, client)
     if not isinstance(prefix, str) or not is_encodable(prefix):
         yield f"prefix is {shown(prefix)}: give text that keys in Redis are to begin with."
-
-
-def _is_client(value: object) -> bool:
-    """Tell whether a value works as redis-py's client does, which one of asyncio does not."""
-    register = getattr(value, "register_script", None)
-    ask = getattr(value, "execute_command", None)
-    is_one = callable(register) and callable(ask) and hasattr(value, "connection_pool")
-    return is_one and not isinstance(value, type) and not inspect.iscoroutinefunction(ask)
