@@ -16,6 +16,7 @@ from otelmon.instruments.libraries import observe_libraries
 from otelmon.instruments.observing import SCOPE
 from otelmon.keeper import Keeper
 from otelmon.ledger.sockets import place
+from otelmon.loading import apart_from_forks
 from otelmon.metrics import rows
 from otelmon.metrics.api import adoption
 from otelmon.metrics.otlp import Push
@@ -132,7 +133,8 @@ class Instance:
         if reading is None:
             return None
         # Here, because only who exports is to pay for the import of the SDK.
-        from otelmon.metrics.data import metrics_data
+        with apart_from_forks():
+            from otelmon.metrics.data import metrics_data
 
         found = [*rows.of_ledger(reading), *rows.of_host(self.published())]
         return metrics_data(found, reading, resource=self._resource())

@@ -18,6 +18,7 @@ from otelmon.board import Point, Published
 from otelmon.ledger import sockets
 from otelmon.ledger.ageing import Ageing
 from otelmon.ledger.locks import Lease
+from otelmon.loading import apart_from_forks
 from otelmon.metrics import caches, figures, history, past, windows
 from otelmon.metrics.seen import Seen
 from otelmon.metrics.snapshots import snapshot
@@ -301,7 +302,8 @@ class Keeper:
             return {}
         if self._host is None:
             # Here, because only the keeper is to pay for the import.
-            from otelmon.metrics.host import HostMeter
+            with apart_from_forks():
+                from otelmon.metrics.host import HostMeter
 
             self._host = HostMeter.of_this_machine(
                 faults.report,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from otelmon import faults, threads
 from otelmon.ledger.locks import Lease
+from otelmon.loading import apart_from_forks
 
 
 if TYPE_CHECKING:
@@ -150,7 +151,8 @@ class Service:
 
     def _run(self) -> None:
         # Here, because only the process that serves the port is to pay for the import.
-        from waitress.server import create_server
+        with apart_from_forks():
+            from waitress.server import create_server
 
         failure = None
         try:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
 from otelmon.errors import OtelmonError
+from otelmon.loading import apart_from_forks
 
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ class Address:
             OSError, http.client.HTTPException: there was none.
         """
         # Here, because most processes never post; by a thread of its courier's.
-        import http.client
+        with apart_from_forks():
+            import http.client
 
         make = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
         connection = make(self._host, self._port, timeout=self._seconds)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from otelmon import faults
 from otelmon.ledger import layout, ring
 from otelmon.ledger.ring import Record
+from otelmon.loading import apart_from_forks
 from otelmon.metrics.history import SERIES
 from otelmon.metrics.slope import theil_sen
 
@@ -152,7 +153,8 @@ def worker_growth(known: Sequence[Line]) -> float | None:
     if not old:
         return None
     # Here, because only the keeper is to pay for the import.
-    from statistics import median_low
+    with apart_from_forks():
+        from statistics import median_low
 
     # The lower one of two in the middle: so many or more grow by half of them.
     return median_low(old)

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from otelmon.errors import OtelmonError
+from otelmon.loading import apart_from_forks
 from otelmon.settings.arguments import refuse
 from otelmon.settings.rules import number
 from otelmon.settings.text import shown
@@ -49,7 +50,8 @@ class DiskCheck:
             OSError: there is no such path, or it cannot be looked at.
         """
         # Here, because most processes never look; it imports all that packs files.
-        import shutil
+        with apart_from_forks():
+            import shutil
 
         free = shutil.disk_usage(self._path).free
         if free < self._free_bytes:

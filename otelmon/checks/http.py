@@ -6,6 +6,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from otelmon.errors import ConfigError, OtelmonError
+from otelmon.loading import apart_from_forks
 
 
 # The check's own deadline comes sooner; this one ends the thread that it leaves behind.
@@ -50,7 +51,8 @@ class HttpCheck:
             OSError, http.client.HTTPException: there is no answer.
         """
         # Here, because most processes never ask.
-        import http.client
+        with apart_from_forks():
+            import http.client
 
         kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
         connection = kind(self._host, self._port, timeout=_SECONDS)

@@ -19,6 +19,7 @@ from opentelemetry import context
 
 from otelmon import faults, threads
 from otelmon.errors import OtelmonError
+from otelmon.loading import apart_from_forks
 from otelmon.metrics.figures import iso
 from otelmon.settings import Settings
 
@@ -145,10 +146,12 @@ class Push:
 
     def _send(self, data: MetricsData, seconds: float | None) -> None:
         # Here, because only the keeper is to pay for the import.
-        from opentelemetry.sdk.metrics.export import MetricExportResult
+        with apart_from_forks():
+            from opentelemetry.sdk.metrics.export import MetricExportResult
 
+            made = self._exporter or _exporter(self._settings, seconds)
         if self._exporter is None:
-            self._exporter = _exporter(self._settings, seconds)
+            self._exporter = made
             self._hush.listen(self._exporter)
         # The collector is no peer of the application's: no spans and no figures of it.
         token = context.attach(context.set_value(context._SUPPRESS_INSTRUMENTATION_KEY, True))  # noqa: SLF001 - as the SDK's own readers do
@@ -235,6 +238,8 @@ def _exporter(settings: Settings, seconds: float | None) -> MetricExporter:
             )
 
             return GrpcExporter(endpoint=endpoint, timeout=seconds)
+        import netrc  # noqa: F401 - as requests does at its first request
+
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 
         return OTLPMetricExporter(endpoint=endpoint, timeout=seconds)

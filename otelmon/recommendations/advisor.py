@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from otelmon import board
 from otelmon.ledger.fault_counts import counted
+from otelmon.loading import apart_from_forks
 from otelmon.metrics import processes
 from otelmon.metrics.past import Past
 from otelmon.recommendations import advice, diary
@@ -59,8 +60,9 @@ class Advisor:
         if time.monotonic() < self._due:
             return
         # Here, because only the keeper is to pay for the import.
-        from otelmon.recommendations import evidence
-        from otelmon.recommendations.catalogue import review
+        with apart_from_forks():
+            from otelmon.recommendations import evidence, gathering  # noqa: F401 - for `_gathered`
+            from otelmon.recommendations.catalogue import review
 
         patience = evidence.PATIENCE_SECONDS
         self._due = time.monotonic() + patience / _PERIODS

@@ -7,6 +7,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Final
 
 from otelmon import faults
+from otelmon.loading import apart_from_forks
 from otelmon.views.alerts import alerts
 from otelmon.views.auth import admits, challenge
 from otelmon.views.health import health
@@ -91,7 +92,8 @@ def _prometheus(source: Source) -> View:
     @cache
     def page() -> View:
         # Here, because only who is scraped is to pay for the import, as for that of the SDK.
-        from otelmon.views.prometheus import PrometheusPage
+        with apart_from_forks():
+            from otelmon.views.prometheus import PrometheusPage
 
         return PrometheusPage(source)
 

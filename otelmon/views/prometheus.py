@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from otelmon import faults
+from otelmon.loading import apart_from_forks
 from otelmon.metrics import windows
 from otelmon.metrics.instance import CHECK_UP
 from otelmon.metrics.names import label_text
@@ -98,7 +99,8 @@ class PrometheusPage:
         if directory is None:
             return b""
         try:
-            from otelmon.metrics import multiprocess
+            with apart_from_forks():
+                from otelmon.metrics import multiprocess
 
             return multiprocess.text(directory, taken, openmetrics=openmetrics)
         except Exception as error:  # noqa: BLE001 - as for the host
@@ -110,7 +112,8 @@ class PrometheusPage:
         if self._exporter is None or self._exporter[0] != pid:
             # Here, because only who answers a scrape is to pay for the import of the SDK. After a
             # fork anew, because the parent's may be locked for ever.
-            from otelmon.metrics.host_text import HostExporter
+            with apart_from_forks():
+                from otelmon.metrics.host_text import HostExporter
 
             self._exporter = (pid, HostExporter(self._row))
         return self._exporter[1]
