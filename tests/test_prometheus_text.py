@@ -29,6 +29,7 @@ SEED_FAMILIES = {
     "app_requests_lost": "counter",
 }
 OWN_FAMILIES = {
+    "otelmon_faults": "counter",
     "process_cpu_seconds": "counter",
     "process_resident_memory_bytes": "gauge",
     "process_virtual_memory_bytes": "gauge",

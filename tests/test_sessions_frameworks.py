@@ -175,8 +175,8 @@ def test_redis_down_leaves_the_application_without_sessions(
         assert until(lambda: visitor.get("/").json()["name"] == "ada", SECONDS), server.log
         assert visitor.cookies == cookies
         assert visitor.get("/status").json() == {"available": True, "seen": 1}
-        # One line for the kind, and the breaker's two.
-        assert server.log.count("sessions failed:") == 1
+        # One line for each class of error, and the breaker's two.
+        assert 1 <= server.log.count("sessions failed:") <= 2
         assert SECRET not in server.log
         assert cookies[COOKIE].partition(".")[0] not in server.log
 
