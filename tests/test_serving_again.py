@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import psutil
-import pytest
 
 from otelmon import Settings, faults, monitor, serving, threads
 from otelmon.ledger.ledger import Ledger
 from tests.forks import Child
-from tests.free_ports import free_port
 from tests.gunicorn_server import Gunicorn
 from tests.ports import Clock
 from tests.waiting import until
@@ -22,7 +17,8 @@ from tests.wsgi_driver import environ, serve
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
+    from pathlib import Path
 
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
@@ -128,40 +124,20 @@ def test_a_process_without_a_slot_tries_again(tmp_path: Path) -> None:
         assert server.call(close) == (False, 1)
 
 
-UID: Final = 47_611
-"""Nobody's, so that all processes of it are those of one test"""
+GIB: Final = 2**30
 
 
-@pytest.fixture
-def everybodys_directory() -> Iterator[Path]:
-    """Return a directory that any user may use."""
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
-        Path(directory).chmod(0o777)
-        yield Path(directory)
-
-
-def test_a_worker_that_met_a_limit_of_processes_beats_once_there_is_room(
-    everybodys_directory: Path,
-) -> None:
-    """With room for the arbiter, one worker and another process, until that one ends."""
-    user = ("setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups")
-    with subprocess.Popen([*user, "sleep", "120"]) as other:
-        try:
-            assert until(lambda: psutil.Process(other.pid).uids().real == UID)
-            prefix = ("prlimit", "--nproc=3", *user)
-            with Gunicorn(
-                everybodys_directory, workers=1, prefix=prefix, port=free_port()
-            ) as server:
-                assert until(lambda: "serve" in health(server)["faults"]), server.log
-                assert health(server)["keeper_age_seconds"] is None
-                other.kill()
-                other.wait(30)
-                assert until(lambda: health(server)["keeper_age_seconds"] is not None, 60), (
-                    server.log
-                )
-                assert "can't start new thread" in server.log
-        finally:
-            other.kill()
+def test_a_worker_that_had_no_memory_for_a_thread_beats_once_there_is_some(tmp_path: Path) -> None:
+    """With less than a thread's stack takes, until the limit is lifted."""
+    # The stack's size is what each process gives its threads; only these soft limits are lowered.
+    prefix = ("prlimit", f"--stack={4 * GIB}:", f"--as={4 * GIB}:")
+    with Gunicorn(tmp_path, workers=1, prefix=prefix) as server:
+        assert until(lambda: "serve" in health(server)["faults"], 30), server.log
+        assert health(server)["keeper_age_seconds"] is None
+        for process in server.workers():
+            process.rlimit(psutil.RLIMIT_AS, (psutil.RLIM_INFINITY, psutil.RLIM_INFINITY))
+        assert until(lambda: health(server)["keeper_age_seconds"] is not None, 60), server.log
+        assert "can't start new thread" in server.log
 
 
 def health(server: Gunicorn) -> Any:  # noqa: ANN401 - as the JSON has it
