@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from math import floor
 from typing import TYPE_CHECKING, Any
@@ -252,7 +253,8 @@ class Worker:
 
     def hold(self) -> None:
         """Take all locks, for good."""
-        self.file.quotas._stripes.take(range(layout.STRIPES))
+        stripes = self.file.quotas._stripes
+        stripes.take(range(layout.STRIPES), stripes.turn())
 
 
 def _patient(place: Path) -> Worker:
@@ -371,7 +373,7 @@ def test_one_deadline_is_for_all_locks_of_a_request(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("otelmon.ledger.stripes.Alarm", lambda: locks)
     stripes = Stripes(2, locks, seconds=seconds)  # type: ignore[arg-type]
     with pytest.raises(TimeoutError):
-        stripes.take([0, 1])
+        stripes.take([0, 1], stripes.turn())
     # Tried at one pace: for a tenth of the time the one, and for the rest the other.
     assert 0 < locks.tries[1] <= locks.tries[0]
     assert seconds <= locks.now < 1.1 * seconds
@@ -400,12 +402,46 @@ def test_a_lock_that_could_not_be_had_is_free_for_the_next() -> None:
         OSError(errno.ENOLCK, "no locks"), False, OSError(errno.ENOLCK, "none left")
     )
     stripes = Stripes(1, refusing, seconds=60)
-    with pytest.raises(OSError, match="no locks"):
-        stripes.take([0])
-    with pytest.raises(OSError, match="none left"):
-        stripes.take([0])
-    stripes.take([0])
-    stripes.give([0])
+    for expected in ("no locks", "none left"):
+        turn = stripes.turn()
+        with pytest.raises(OSError, match=expected):
+            stripes.take([0], turn)
+        stripes.give([0], turn)
+    _taken_elsewhere(stripes)
+
+
+def _taken_elsewhere(stripes: Stripes) -> None:
+    """Take and give the first lock in another thread."""
+
+    def take() -> None:
+        turn = stripes.turn()
+        stripes.take([0], turn)
+        stripes.give([0], turn)
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(take).result()
+
+
+def test_a_lock_that_was_left_behind_is_had_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own thread has it at once, others wait in vain until it must have been left."""
+    clock = _Slow(0)
+    monkeypatch.setattr("otelmon.ledger.stripes.time", clock)
+    monkeypatch.setattr("otelmon.ledger.stripes.Alarm", lambda: clock)
+    stripes = Stripes(1, None)
+    left = stripes.turn()
+    stripes.take([0], left)
+    with pytest.raises(TimeoutError):
+        _taken_elsewhere(stripes)
+    clock.wait(60)
+    _taken_elsewhere(stripes)
+    stripes.take([0], stripes.turn())
+    again = stripes.turn()
+    stripes.take([0], again)
+    stripes.give([0], left)  # it is not its any more
+    with pytest.raises(TimeoutError):
+        _taken_elsewhere(stripes)
+    stripes.give([0], again)
+    _taken_elsewhere(stripes)
 
 
 def _fork_and_ask(worker: Worker) -> int:

@@ -24,7 +24,7 @@ from otelmon.threads import original
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from otelmon.ledger.instrument import Attributes, Instrument, Series
     from otelmon.ledger.key_table import Weight
@@ -47,7 +47,10 @@ _LONGEST: Final = 8 * 1024
 # How much may wait for the end of a change; more is not kept.
 _MOST_LATER: Final = 10_000
 
-# After the file lock could not be had, new series are not even tried for this long.
+# How long other threads wait for one that changes the table: it waits for the file lock, and not as long.
+_LOCK_SECONDS: Final = 5.0
+
+# After a lock could not be had, nobody even tries or waits for it for this long.
 _BACK_OFF_SECONDS: Final = 1.0
 
 
@@ -67,7 +70,7 @@ class Keys:
         self._table = KeyTable()
         self._lock = original(_thread, "RLock")()
         self._busy: int | None = None
-        self._not_before = 0.0
+        self._not_before = self._wait_from = 0.0
         self._later: deque[Callable[[], object]] = deque(maxlen=_MOST_LATER)
 
     def interrupted(self) -> bool:
@@ -149,18 +152,32 @@ class Keys:
                 return None
             return self._place(instrument, attributes)
 
-    @contextlib.contextmanager
-    def _changing(self) -> Iterator[bool]:
-        """Keep other threads out; yield False to a handler that interrupts its thread's change."""
-        with self._lock:
-            if self._busy is not None:
-                yield False
-                return
+    def _changing(self) -> _Change:
+        """Keep other threads out; False to a handler that interrupts its thread's change."""
+        return _Change(self)
+
+    def begin(self) -> bool:
+        """Begin a change; return False if that cannot be now."""
+        if self.interrupted():
+            return False
+        try:
+            patience = _LOCK_SECONDS if time.monotonic() >= self._wait_from else 0.0
+            if not self._lock.acquire(True, patience):
+                self._wait_from = time.monotonic() + _BACK_OFF_SECONDS
+                return False
             self._busy = original(_thread, "get_ident")()
-            try:
-                yield True
-            finally:
+        except BaseException:
+            # A signal handler of the application's may raise in any of these calls.
+            if self._lock._is_owned():  # noqa: SLF001 - as threading.Condition asks it
                 self._busy = None
+                self._lock.release()
+            raise
+        return True
+
+    def end(self) -> None:
+        """End a change, and do what was left to be done then."""
+        self._busy = None
+        self._lock.release()
         self._catch_up_later()
 
     def _catch_up_later(self) -> None:
@@ -239,3 +256,26 @@ class Keys:
             table.size(instrument) >= self._limit
             or table.size_of_all(own=instrument.own) >= self._total_limit
         )
+
+
+class _Change:
+    """A change of the keys, for the length of a `with`.
+
+    No generator: it would stay open, and all others out, while an error that a signal handler raised
+    between its beginning and the block is kept anywhere.
+    """
+
+    def __init__(self, keys: Keys) -> None:
+        """Begin nothing yet."""
+        self._keys = keys
+        self._alone = False
+
+    def __enter__(self) -> bool:
+        """Begin; False if nothing can be changed now."""
+        self._alone = self._keys.begin()
+        return self._alone
+
+    def __exit__(self, *_: object) -> None:
+        """End it."""
+        if self._alone:
+            self._keys.end()

@@ -126,7 +126,11 @@ class Ledger:
     def holding(self) -> Hold:
         """Return where this process records now: memory of its own until it serves."""
         hold = self._hold
-        return self._early.hold() if hold is None or hold.pen is None else hold
+        if hold is not None and hold.pen is not None:
+            return hold
+        early = self._early.hold()
+        # Meanwhile another thread may have had the process serve, and taken over what was early.
+        return early if self._hold is hold else self.holding()
 
     # -- life ------------------------------------------------------------------------------------
 

@@ -46,10 +46,22 @@ class Pen:
     hammers on it. Without the GIL, `lock` keeps threads apart; it is re-entrant, and as a handler
     runs between the same instructions there, nothing is lost to it either.
 
-    Hot paths store into `counts` themselves, each lane by its own statement of that form.
+    Hot paths store into `counts` themselves, each lane by its own statement of that form. They look
+    `counts` up behind their last call: in a call another thread may lay the pen down, and what they
+    looked up before it would be a slot that is another process's by now.
     """
 
-    __slots__ = ("__weakref__", "counts", "head", "live", "lock", "number", "sums", "values")
+    __slots__ = (
+        "__weakref__",
+        "counts",
+        "down",
+        "head",
+        "live",
+        "lock",
+        "number",
+        "sums",
+        "values",
+    )
 
     sums: memoryview[float]
     values: memoryview[float]
@@ -57,6 +69,8 @@ class Pen:
     def __init__(self, number: int, slot: SlotView) -> None:
         """Write slot *number*, which the caller has claimed."""
         self.number = number
+        self.down = False
+        """Whether it writes nowhere: what was stored is lost if this is so right behind the store"""
         self.head, self.counts, self.sums, self.values = slot
         self.live: dict[int, None] = {}
         """Monotonic ns at which each request in flight began, oldest first: an ordered set"""
@@ -66,10 +80,9 @@ class Pen:
 
     def add(self, adds: Iterable[tuple[int, int]]) -> None:
         """Add to lanes, in the order given: (lane, amount) each, amounts never negative."""
-        counts = self.counts
         with self.lock:
             for lane, amount in adds:
-                counts[lane] += amount
+                self.counts[lane] += amount
 
     def lay_down(self) -> None:
         """Write nowhere from now on: the slot is another process's, or a memory nobody reads.
@@ -77,12 +90,15 @@ class Pen:
         Whoever is in the middle of a request has this pen, and must not need to ask.
         """
         nowhere: Any = _Nowhere()
+        # All by statements without a call: a thread sees both, or none.
+        self.down = True
         self.counts, self.sums, self.values = nowhere, nowhere, nowhere
 
     def handed_over(self) -> Taken:
         """Lay the pen down; return a copy of all lanes, with what threads wrote until then."""
-        counts, sums, values = self.counts, self.sums, self.values
-        self.lay_down()
+        with self.lock:
+            counts, sums, values = self.counts, self.sums, self.values
+            self.lay_down()
         return self._copied(counts, sums, values)
 
     def oldest(self) -> int:

@@ -114,13 +114,14 @@ class Quotas:
         """
         # In rising order, as all take them, so that none waits in a ring.
         stripes = asked[0].stripes if len(asked) == 1 else sorted({each.stripe for each in asked})
-        self._stripes.take(stripes)
+        turn = self._stripes.turn()
         try:
+            self._stripes.take(stripes, turn)
             # Within the lock, so that no later time was ever written.
             now = self._clock()
             windows, refused, evicted = self._decided(asked, now)
         finally:
-            self._stripes.give(stripes)
+            self._stripes.give(stripes, turn)
         more = 0 if refused else 1
         standings = []
         for each, (start, before, hits) in zip(asked, windows, strict=True):

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 import time
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Final
+
+from otelmon.ledger.layout import LANE_LIMIT
+from otelmon.ledger.requests import SECONDS, SIZES
 
 
 if TYPE_CHECKING:
@@ -12,6 +16,12 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import WSGIEnvironment
 
+    from otelmon.ledger.pen import Pen
+    from otelmon.middleware.cells import Cells
+
+
+NANOSECONDS: Final = tuple(round(bound * 1e9) for bound in SECONDS)
+"""The bounds of all durations"""
 
 _MAX_QUEUE_SECONDS: Final = 60.0
 # More digits than a petabyte has are nobody's length.
@@ -49,3 +59,20 @@ def queued_ns(environ: WSGIEnvironment) -> int | None:
             break
     waited = time.time_ns() / 1e9 - seconds
     return round(min(max(waited, 0.0), _MAX_QUEUE_SECONDS) * 1e9)
+
+
+def book_arrival(pen: Pen, cells: Cells, environ: WSGIEnvironment, queued: int | None) -> None:
+    """Book how long a request was *queued* in ns, and its size, as far as they are known."""
+    if queued is not None:
+        at = cells.queue + bisect_left(NANOSECONDS, queued)
+        counts = pen.counts  # behind the last call, see `Pen`
+        counts[at] += 1
+        if counts[cells.queue_sum] < LANE_LIMIT:
+            counts[cells.queue_sum] += queued
+    received = content_length([("content-length", environ.get("CONTENT_LENGTH", ""))])
+    if received is not None:
+        at = cells.request_size + bisect_left(SIZES, received)
+        counts = pen.counts
+        counts[at] += 1
+        if counts[cells.request_size_sum] < LANE_LIMIT:
+            counts[cells.request_size_sum] += received

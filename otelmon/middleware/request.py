@@ -8,11 +8,12 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
 
 from otelmon import faults
+from otelmon.handlers import let_pass
 from otelmon.instruments.databases.tally import QUERIES
-from otelmon.ledger.layout import LANE_LIMIT, LANE_LOST, LANE_STARTED
+from otelmon.ledger.layout import LANE_LOST
 from otelmon.ledger.pen import FREE_THREADED
-from otelmon.ledger.requests import SECONDS, SIZES
-from otelmon.middleware.arrival import content_length, queued_ns
+from otelmon.ledger.requests import SIZES
+from otelmon.middleware.arrival import NANOSECONDS, book_arrival, content_length, queued_ns
 from otelmon.middleware.cells import ABORTED, DISCONNECTED, ERROR, OK
 from otelmon.middleware.routes import ROUTE, matched
 
@@ -23,15 +24,13 @@ if TYPE_CHECKING:
     from _typeshed import OptExcInfo
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-    from otelmon.middleware.cells import CellCache, Cells
+    from otelmon.middleware.cells import CellCache
 
 
 MARK: Final = "otelmon.request"
 """In the environ of every request that is measured, so that it is measured once"""
 
-_NANOSECONDS: Final = tuple(round(bound * 1e9) for bound in SECONDS)
 _NO_BODY: Final = frozenset(("204", "304"))
-_STARTED: Final = ((LANE_STARTED, 1),)
 # What servers answer for an application that raises or never calls `start_response`.
 _FAILED: Final = "500"
 # What servers raise over a status, header or piece of body that is none.
@@ -60,10 +59,10 @@ class Request:
         "_queued",
         "_route",
         "_sent",
-        "_start",
         "_start_response",
         "_status",
         "_write",
+        "began",
     )
 
     _close: Callable[[], object] | None
@@ -78,7 +77,7 @@ class Request:
     def __init__(
         self, environ: WSGIEnvironment, start_response: StartResponse, cells: CellCache
     ) -> None:
-        """Begin to measure."""
+        """Begin to measure; whoever asks for it counts it as started."""
         self._environ = environ
         self._start_response = start_response
         self._cells: CellCache | None = cells
@@ -89,14 +88,10 @@ class Request:
         environ[MARK] = True
         if "HTTP_X_REQUEST_START" in environ or "HTTP_X_QUEUE_START" in environ:
             self._queued = queued_ns(environ)
-        self._start = now = monotonic_ns()
-        pen = cells.pen
         if FREE_THREADED:
-            self._lock = pen.lock
-            pen.add(_STARTED)
-        else:
-            pen.counts[LANE_STARTED] += 1
-        pen.live[now] = None
+            self._lock = cells.pen.lock
+        # Last: what comes before is not the application's time.
+        self.began = monotonic_ns()
 
     # -- what the application calls --------------------------------------------------------------
 
@@ -127,6 +122,7 @@ class Request:
         try:
             self._route = matched(self._environ)
         except Exception as error:  # noqa: BLE001 - the response goes on without a route
+            let_pass(error)
             faults.report("request_route", error)
 
     def _written(self, data: bytes) -> object:
@@ -249,11 +245,10 @@ class Request:
         cache = self._cells
         if cache is None:
             return
-        self._cells = None
-        elapsed = monotonic_ns() - self._start
-        pen = cache.pen
-        cells = None
+        self._cells, pen, committed = None, cache.pen, False
         try:
+            # Whatever is a call stands in here: a signal handler of the application's may raise in it.
+            elapsed = monotonic_ns() - self.began
             if not self._complete and self._outcome is OK:
                 self._judge()
             environ = self._environ
@@ -264,39 +259,36 @@ class Request:
                 self._error,
                 self._outcome,
             ]
-            sent, counts = self._sent, pen.counts
+            sent = self._sent
+            at = cells.duration + bisect_left(NANOSECONDS, elapsed)
+            size_at = cells.response_size + bisect_left(SIZES, sent)
+            # No call from here to the last store: in one the pen may be laid down, see `Pen`.
+            counts = pen.counts
             # This store commits the request: a process killed before it has lost the request, one
             # killed behind it has finished it.
-            counts[cells.duration + bisect_left(_NANOSECONDS, elapsed)] += 1
+            counts[at] += 1
+            committed = True
             counts[cells.duration_sum] += elapsed
-            counts[cells.response_size + bisect_left(SIZES, sent)] += 1
+            counts[size_at] += 1
             counts[cells.response_size_sum] += sent
             if self._first:
-                waited = self._first - self._start
-                counts[cells.first_byte + bisect_left(_NANOSECONDS, waited)] += 1
+                waited = self._first - self.began
+                at = cells.first_byte + bisect_left(NANOSECONDS, waited)
+                counts = pen.counts
+                counts[at] += 1
                 counts[cells.first_byte_sum] += waited
             if self._queued is not None or "CONTENT_LENGTH" in environ:
-                self._book_arrival(counts, cells)
+                book_arrival(pen, cells, environ, self._queued)
             if QUERIES.on:
                 QUERIES.end(cells.by_route)
         except Exception as error:  # noqa: BLE001 - the response is sent; only the figure is lost
+            let_pass(error)
             faults.report("request_end", error)
         finally:
-            if cells is None:
+            if not committed:
                 # Or it would be in flight for ever.
                 pen.counts[LANE_LOST] += 1
-            pen.live.pop(self._start, None)
-
-    def _book_arrival(self, counts: memoryview, cells: Cells) -> None:
-        if self._queued is not None:
-            counts[cells.queue + bisect_left(_NANOSECONDS, self._queued)] += 1
-            if counts[cells.queue_sum] < LANE_LIMIT:
-                counts[cells.queue_sum] += self._queued
-        received = content_length([("content-length", self._environ.get("CONTENT_LENGTH", ""))])
-        if received is not None:
-            counts[cells.request_size + bisect_left(SIZES, received)] += 1
-            if counts[cells.request_size_sum] < LANE_LIMIT:
-                counts[cells.request_size_sum] += received
+            pen.live.pop(self.began, None)
 
     def _book_in_turn(self) -> None:
         """Book the request while no other thread books one."""

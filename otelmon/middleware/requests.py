@@ -8,10 +8,13 @@ so a stream is measured to its end.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from otelmon import faults
+from otelmon.handlers import let_pass
 from otelmon.instruments.databases.tally import QUERIES
+from otelmon.ledger.layout import LANE_STARTED
+from otelmon.ledger.pen import FREE_THREADED
 from otelmon.middleware import routes
 from otelmon.middleware.cells import CellCache
 from otelmon.middleware.request import MARK, Request
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
 
     from otelmon.ledger.ledger import Ledger
     from otelmon.ledger.pen import Pen
+
+
+_STARTED: Final = ((LANE_STARTED, 1),)
 
 
 class RequestMetrics:
@@ -61,10 +67,7 @@ class RequestMetrics:
         """Call the application, and measure until its body is closed."""
         path = environ.get("PATH_INFO", "")
         if path in self.endpoints:
-            if self._ledger.pen is None or self._cells is None:
-                # A server may be probed and scraped long before its first request.
-                self._renew()
-            return self.endpoints[path](environ, start_response)
+            return self._answered(path, environ, start_response)
         cells = self._cells
         if cells is None or cells.pen is not self._ledger.pen:
             cells = self._renew()
@@ -75,13 +78,31 @@ class RequestMetrics:
         try:
             request = Request(environ, start_response, cells)
         except Exception as error:  # noqa: BLE001 - the request goes on without us
+            let_pass(error)
             faults.report("request_begin", error)
             return self.app(environ, start_response)
+        pen = cells.pen
+        # No call from here into the second `try`: a signal handler of the application's may raise
+        # in any, and a request that was started and cannot fail would be in flight for ever.
+        if FREE_THREADED:
+            pen.add(_STARTED)
+        else:
+            pen.counts[LANE_STARTED] += 1
+        pen.live[request.began] = None
         try:
             return request.respond(self.app(environ, request))
         except BaseException as error:
             request.fail(error)
             raise
+
+    def _answered(
+        self, path: str, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """Answer what is an endpoint's."""
+        if self._ledger.pen is None or self._cells is None:
+            # A server may be probed and scraped long before its first request.
+            self._renew()
+        return self.endpoints[path](environ, start_response)
 
     def _renew(self) -> CellCache | None:
         """Look everything up again: another slot has other space, another file other lanes."""
@@ -90,6 +111,7 @@ class RequestMetrics:
             if pen is None or not self._settled():
                 pen = self._serve()
         except Exception as error:  # noqa: BLE001 - the request goes on without us
+            let_pass(error)
             faults.report("request_begin", error)
             pen = None
         made = None if pen is None else self._made_for(pen)

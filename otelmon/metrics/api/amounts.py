@@ -30,26 +30,35 @@ def number(amount: object) -> float:
         return float(amount.__float__())  # type: ignore[attr-defined]
 
 
-def add(pen: Pen, lane: int, sums: int, amount: float) -> None:
+# Each tells whether the pen was laid down before: then nothing was stored. There is no call between
+# the store and that look, so no other thread can come between them, see `Pen`.
+
+
+def add(pen: Pen, lane: int, sums: int, amount: float) -> bool:
     """Add to what only grows."""
     if isinstance(amount, int) and amount < WHOLE:
         pen.counts[lane] += amount
     else:
         pen.sums[sums] += amount
+    return pen.down
 
 
-def say(pen: Pen, lane: int, amount: float) -> None:
+def say(pen: Pen, lane: int, amount: float) -> bool:
     """Say a process's own figure: a lane without any bit is one that nobody has stored to."""
     pen.values[lane] = amount or -0.0
+    return pen.down
 
 
-def shift(pen: Pen, lane: int, amount: float) -> None:
+def shift(pen: Pen, lane: int, amount: float) -> bool:
     """Add to what goes up and down, and show that it is in use."""
     pen.values[lane] += amount
     pen.values[lane + 1] = 1.0
+    return pen.down
 
 
-def say_last(pen: Pen, sums: int, amount: float) -> None:
+def say_last(pen: Pen, sums: int, amount: float) -> bool:
     """Say the instance's figure: the latest to be said counts."""
+    now = time.monotonic_ns()
     pen.sums[sums] = amount
-    pen.sums[sums + 1] = time.monotonic_ns()
+    pen.sums[sums + 1] = now
+    return pen.down

@@ -70,10 +70,13 @@ class BoundHistogram:
         kind: object = amount.__class__
         current = places.fast is pen and places is self._histogram.places
         if current and (kind is float or kind is int) and 0.0 <= amount < LARGEST:
-            pen.sums[sums] += amount
             # Most of what is timed is below the first bound; to find that out costs a call less.
             if amount > self._first:
                 lane += bisect_left(self._bounds, amount)
+                if pen.down:  # by another thread, during the call
+                    self._histogram.record_any(amount, self._attributes)
+                    return
+            pen.sums[sums] += amount
             pen.counts[lane] += 1
         else:
             self._histogram.record_any(amount, self._attributes)

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from otelmon import faults
+from otelmon.handlers import let_pass
 from otelmon.metrics.api import amounts
 from otelmon.metrics.api.places import Interrupted, NoPlaces, Places
 
@@ -32,6 +33,9 @@ log = logging.getLogger("otelmon")
 
 NOWHERE: Final[At] = (NoPlaces(), 0, 0)
 
+# In a row, while one number is recorded; it happens once or twice in a process's life.
+_MOST_HANDED_OVER: Final = 5
+
 
 class Recorder(ABC):
     """What the instruments have in common: where they record, and what happens off the fast path."""
@@ -50,7 +54,7 @@ class Recorder(ABC):
         self._warned = self._silent = False
 
     def record_any(self, amount: object, attributes: Attributes) -> None:
-        """Record, whatever that takes; it never raises."""
+        """Record, whatever that takes; it raises nothing but what the application's handlers do."""
         if self._silent:
             return
         try:
@@ -58,10 +62,19 @@ class Recorder(ABC):
             if number is not None:
                 self._record(number, attributes)
         except Exception as error:  # noqa: BLE001 - the application goes on; only the figure is lost
+            let_pass(error)
             faults.report("metric", error)
 
     def _record(self, number: float, attributes: Attributes) -> None:
-        places = self._found()
+        for _ in range(_MOST_HANDED_OVER):
+            places = self._found()
+            if self._recorded(places, number, attributes):
+                return
+            if self._found() is places:
+                return  # nobody has taken over: the ledger is being closed
+
+    def _recorded(self, places: Places, number: float, attributes: Attributes) -> bool:
+        """Record; return False if another memory has taken over meanwhile, and it came too late."""
         try:
             place = places.find(attributes)
         except Interrupted as interrupted:
@@ -69,8 +82,8 @@ class Recorder(ABC):
             # cannot wait for its end: what it interrupts records this then.
             later = partial(self.record_any, number, dict(interrupted.attributes))
             interrupted.keys.afterwards(later)
-        else:
-            self._put(places.pen, place, number)
+            return True
+        return self._put(places.pen, place, number)
 
     def silence(self) -> None:
         """Record nothing any more."""
@@ -90,9 +103,9 @@ class Recorder(ABC):
             places = self.places = Places(hold, self._instrument, self._keep)
         return places
 
-    def _put(self, pen: Pen, place: Place, number: float) -> None:
+    def _put(self, pen: Pen, place: Place, number: float) -> bool:
         with pen.lock:
-            self._store(pen, place, number)
+            return not self._store(pen, place, number)
 
     def _accepted(self, amount: object) -> float | None:
         """Return *amount* as a plain number; None if it is none, which is said once."""
@@ -110,5 +123,5 @@ class Recorder(ABC):
         return None
 
     @abstractmethod
-    def _store(self, pen: Pen, place: Place, number: float) -> None:
-        """Store a number that was accepted."""
+    def _store(self, pen: Pen, place: Place, number: float) -> bool:
+        """Store a number that was accepted; tell whether the pen was laid down before."""

@@ -3,7 +3,8 @@
 The methods that an application calls spell out their common case: the pen is known, the attributes
 were seen before, the amount is of a plain type. That is a few look-ups and one store per lane, and
 nothing in it can wait, so it can be called from a signal handler, a GC callback and any thread (see
-`otelmon.ledger.pen`). Everything else goes through `record_any`, which never raises.
+`otelmon.ledger.pen`). The pen is looked up behind the last call: while a thread is in one, another
+may hand over to other memory. Everything else goes through `record_any`.
 """
 
 from __future__ import annotations
@@ -45,20 +46,20 @@ class Counter(Recorder, metrics.Counter):
         """Add *amount*, which must not be negative."""
         places = self.places
         kind: object = amount.__class__
-        pen: Any = self.ledger.pen
-        if places.fast is pen and kind is int and 0 <= amount < WHOLE:
+        if kind is int and 0 <= amount < WHOLE:
             try:
                 raw = tuple(attributes.items()) if attributes else ()
                 place = places.texts.get(raw) or places.typed(raw)
             except (AttributeError, TypeError):
                 place = None  # not attributes that could be looked up as they are
-            if place is not None:
+            pen: Any = self.ledger.pen
+            if place is not None and places.fast is pen:
                 pen.counts[place[0]] += amount
                 return
         self.record_any(amount, attributes)
 
-    def _store(self, pen: Pen, place: Place, number: float) -> None:
-        amounts.add(pen, *place, number)
+    def _store(self, pen: Pen, place: Place, number: float) -> bool:
+        return amounts.add(pen, *place, number)
 
     def bind(self, attributes: Attributes = None) -> BoundCounter:
         """Return a counter of these attributes alone, for where it is added to very often."""
@@ -77,20 +78,20 @@ class UpDownCounter(Recorder, metrics.UpDownCounter):
         """Add *amount*, which may be negative."""
         places = self.places
         kind: object = amount.__class__
-        pen: Any = self.ledger.pen
-        if places.fast is pen and kind is int and -WHOLE < amount < WHOLE:
+        if kind is int and -WHOLE < amount < WHOLE:
             try:
                 raw = tuple(attributes.items()) if attributes else ()
                 place = places.texts.get(raw) or places.typed(raw)
             except (AttributeError, TypeError):
                 place = None
-            if place is not None:
+            pen: Any = self.ledger.pen
+            if place is not None and places.fast is pen:
                 pen.values[place[0]] += amount
                 return
         self.record_any(amount, attributes)
 
-    def _store(self, pen: Pen, place: Place, number: float) -> None:
-        amounts.shift(pen, place[0], number)
+    def _store(self, pen: Pen, place: Place, number: float) -> bool:
+        return amounts.shift(pen, place[0], number)
 
 
 class Histogram(Recorder, metrics.Histogram):
@@ -113,24 +114,27 @@ class Histogram(Recorder, metrics.Histogram):
     ) -> None:
         """Record *amount*, which must not be negative."""
         places = self.places
-        pen: Any = self.ledger.pen
         kind: object = amount.__class__
-        if places.fast is pen and (kind is float or kind is int) and 0.0 <= amount < LARGEST:
+        if (kind is float or kind is int) and 0.0 <= amount < LARGEST:
             try:
                 raw = tuple(attributes.items()) if attributes else ()
                 place = places.texts.get(raw) or places.typed(raw)
             except (AttributeError, TypeError):
                 place = None
-            if place is not None:
+            bucket = bisect_left(self.bounds, amount)
+            pen: Any = self.ledger.pen
+            if place is not None and places.fast is pen:
                 # First the store that may be refused: a whole number can be too large for a float.
                 pen.sums[place[1]] += amount
-                pen.counts[place[0] + bisect_left(self.bounds, amount)] += 1
+                pen.counts[place[0] + bucket] += 1
                 return
         self.record_any(amount, attributes)
 
-    def _store(self, pen: Pen, place: Place, number: float) -> None:
+    def _store(self, pen: Pen, place: Place, number: float) -> bool:
+        lane = place[0] + bisect_left(self.bounds, number)
         pen.sums[place[1]] += number
-        pen.counts[place[0] + bisect_left(self.bounds, number)] += 1
+        pen.counts[lane] += 1
+        return pen.down
 
     def bind(self, attributes: Attributes = None) -> BoundHistogram:
         """Return a histogram of these attributes alone, for where it is recorded to very often."""
@@ -149,8 +153,7 @@ class Gauge(Recorder, metrics._Gauge):  # noqa: SLF001 - the API has no other na
         """Say *amount*."""
         self.record_any(amount, attributes)
 
-    def _store(self, pen: Pen, place: Place, number: float) -> None:
+    def _store(self, pen: Pen, place: Place, number: float) -> bool:
         if self._instrument.merge == "recent":
-            amounts.say_last(pen, place[1], number)
-        else:
-            amounts.say(pen, place[0], number)
+            return amounts.say_last(pen, place[1], number)
+        return amounts.say(pen, place[0], number)
