@@ -12,7 +12,6 @@ from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions
 
 from otelmon import faults
-from otelmon.errors import OtelmonError
 from otelmon.ledger.pen import no_pen
 from otelmon.metrics.api import amounts
 from otelmon.metrics.api.attributes import normalised
@@ -116,11 +115,6 @@ class _Question:
             if isinstance(self._callback, Generator):
                 return list(self._sent(self._callback))
             return list(self._callback(self._options))
-        except Exception:
-            raise
-        except BaseException as error:
-            # As SystemExit it would end the thread that keeps all other figures.
-            raise OtelmonError(f"A callback ended with {error!r}.") from error
         finally:
             self._took = time.monotonic() - began
 
