@@ -224,7 +224,10 @@ class Watch:
     def tell(self, segment: Segment, published: Published) -> None:
         """Have everybody told who was not yet; never waits. Only for who holds the duty."""
         for courier in self._couriers:
-            courier.tick(segment, published)
+            try:
+                courier.tick(segment, published)
+            except Exception as error:  # noqa: BLE001 - as no thread to be had; tried again, others go on
+                faults.report("alert_telling", error, of=courier.name)
 
 
 def _points(segment: Segment) -> Sequence[Point]:
