@@ -19,6 +19,7 @@ from otelmon.alerts.courier import Courier
 from otelmon.alerts.moment import Moment
 from otelmon.alerts.places import places
 from otelmon.alerts.reading import figure, judged
+from otelmon.alerts.room import with_room
 from otelmon.alerts.showing import about
 from otelmon.alerts.state import Clock, ended, interrupted, step
 from otelmon.alerts.transitions import transition
@@ -152,7 +153,8 @@ class Watch:
 
     def _all(self) -> Iterable[Rule]:
         """Return the rules, each id once; those that took too long last, or no other had time left."""
-        rules = {rule.id: rule for rule in (*self._rules(), *self._built_in)}
+        own = with_room(self._rules(), self._settings.monitoring_interval)
+        rules = {rule.id: rule for rule in (*own, *self._built_in)}
         return sorted(rules.values(), key=self._is_late)
 
     def _is_late(self, rule: Rule) -> bool:
