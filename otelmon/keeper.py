@@ -13,14 +13,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from otelmon import board, faults, threads
-from otelmon.alerts.watch import Remembered
 from otelmon.board import Point, Published
 from otelmon.ledger import sockets
 from otelmon.ledger.ageing import Ageing
 from otelmon.ledger.locks import Lease
-from otelmon.metrics import caches, figures, history, past, windows
+from otelmon.metrics import figures
+from otelmon.metrics.remembered import Remembered, remember
 from otelmon.metrics.seen import Seen
-from otelmon.metrics.snapshots import snapshot
 from otelmon.port import lease_of, shown
 
 
@@ -338,30 +337,6 @@ class Keeper:
         except Exception as error:  # noqa: BLE001 - the requests' figures are worth publishing
             faults.report("host_sample", error)
             return {}
-
-
-def remember(segment: Segment, reading: Reading, published: Published) -> Remembered:
-    """Keep what windows and history need, and return it; it is seen once *published* is.
-
-    Raises:
-        LedgerError, OSError: there is no space.
-    """
-    number, interval = board.newest(segment) + 1, published.interval
-    taken = snapshot(reading)
-    past.keep_snapshot(segment, number, taken, interval)
-    spans = {seconds: past.span(segment, taken, seconds) for seconds in past.RINGS}
-    now = history.Now(
-        reading,
-        published.host,
-        windows.overall(spans[60]),
-        windows.queue_p95(spans[60]),
-        figures.workers(reading, published),
-        cache_hit_rate=windows.cache_hit_rate(spans[300]),
-        redis_connections=caches.connections(reading),
-    )
-    row = history.point(now, published.at, interval)
-    past.keep_point(segment, number, row)
-    return Remembered(spans, row)
 
 
 def _age(published: Published | None) -> float:

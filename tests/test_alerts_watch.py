@@ -15,13 +15,14 @@ import pytest
 from otelmon import board, faults
 from otelmon.alerts import transitions, trends
 from otelmon.alerts.moment import Measured
-from otelmon.alerts.watch import Remembered, Watch
+from otelmon.alerts.watch import Watch
 from otelmon.ledger import layout, ring
 from otelmon.ledger.instrument import Instrument
 from otelmon.ledger.ring import Record
 from otelmon.ledger.segment import Segment
 from otelmon.metrics import standing
 from otelmon.metrics.history import SERIES, Point
+from otelmon.metrics.remembered import Remembered
 from otelmon.settings import Settings
 from tests.alarms import SECOND, moment, rule
 from tests.endpoints import get, ops

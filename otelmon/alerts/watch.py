@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from functools import partial
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otelmon import board, faults, threads
@@ -43,20 +42,12 @@ if TYPE_CHECKING:
     from otelmon.ledger.reader import Reading
     from otelmon.ledger.segment import Segment
     from otelmon.metrics.history import Point
-    from otelmon.metrics.past import Span
+    from otelmon.metrics.remembered import Remembered
     from otelmon.settings import Settings
 
 
 # For all rules of the application's together; one that is not back by then has no data.
 _RULES_SECONDS: Final = 2.0
-
-
-class Remembered(NamedTuple):
-    """What the keeper has remembered of a moment; None where it could not."""
-
-    spans: Mapping[int, Span | None] = MappingProxyType({})
-    """The windows that end with it, by their seconds"""
-    point: Point | None = None
 
 
 class Judged(NamedTuple):
