@@ -10,11 +10,11 @@ from bench.interleaved import cost, cpu, in_turn
 from bench.scraping import route
 from bench.tables import show
 from otelmon import board
-from otelmon.keeper import remember
 from otelmon.ledger import layout, ring
 from otelmon.metrics import windows
 from otelmon.metrics.history import columns
 from otelmon.metrics.past import Past
+from otelmon.metrics.remembered import remember
 from otelmon.metrics.seen import Seen
 from otelmon.recommendations import advice
 from otelmon.recommendations.advisor import Advisor

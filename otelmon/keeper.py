@@ -13,15 +13,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from otelmon import board, faults, threads
-from otelmon.alerts.watch import Remembered
 from otelmon.board import Point, Published
 from otelmon.ledger import sockets
 from otelmon.ledger.ageing import Ageing
 from otelmon.ledger.locks import Lease
 from otelmon.loading import apart_from_forks
-from otelmon.metrics import caches, figures, history, past, windows
+from otelmon.metrics import figures
+from otelmon.metrics.remembered import Remembered, remember
 from otelmon.metrics.seen import Seen
-from otelmon.metrics.snapshots import snapshot
 from otelmon.port import lease_of, shown
 
 
@@ -91,6 +90,7 @@ class Keeper:
         self._alarm = threads.Alarm()
         self._ended: threads.Alarm | None = None
         self._leases: tuple[Lease, Lease] | None = None
+        self._outside = False
         self._host: HostMeter | None = None
         self._sample: threads.Errand[Mapping[str, Number]]
         self._due: float | None = None
@@ -145,15 +145,21 @@ class Keeper:
         self._measure_at = 0.0
 
     def _run(self, alarm: threads.Alarm, ended: threads.Alarm) -> None:
-        while not alarm.rung:
-            for work in (self._beat, self._measure_itself, self._ask, self._serve_port, self._keep):
-                try:
-                    work()
-                except Exception as error:  # noqa: BLE001 - the next beat tries again
-                    faults.report(work.__name__.strip("_"), error)
-            alarm.wait(self._pause())
-        self._leave()
-        ended.ring()
+        try:
+            while not alarm.rung:
+                self._work()
+                alarm.wait(self._pause())
+        finally:
+            # Whatever ends the thread, no other process could have a duty that it kept.
+            self._leave()
+            ended.ring()
+
+    def _work(self) -> None:
+        for work in (self._beat, self._measure_itself, self._ask, self._serve_port, self._keep):
+            try:
+                work()
+            except Exception as error:  # noqa: BLE001 - the next beat tries again
+                faults.report(work.__name__.strip("_"), error)
 
     def _pause(self) -> float:
         """Return the seconds until the next beat; the keeper's come when it is to publish."""
@@ -163,9 +169,14 @@ class Keeper:
 
     def _leave(self) -> None:
         # By the thread that takes them: another one could come between a look and a take.
-        if self._port is not None:
-            self._port.close()
-        self._push.end()
+        try:
+            if self._port is not None:
+                self._port.close()
+            self._push.end()
+        finally:
+            self._give()
+
+    def _give(self) -> None:
         for lease in self._leases or ():
             lease.give()
         self._leases = None
@@ -193,7 +204,12 @@ class Keeper:
         """
         stem = self._ledger.stem
         if stem is None:
+            if self._leases is not None:
+                # It has lost its place in the instance, which goes on without it.
+                self._give()
+                self._outside = True
             return None
+        self._outside = False
         if self._leases is None:
             self._leases = (Lease(stem.with_suffix(".duty")), lease_of(stem))
         return self._leases[which]
@@ -203,11 +219,11 @@ class Keeper:
     def _serve_port(self) -> None:
         if self._port is None:
             return
-        segment = self._ledger.segment
-        if segment is not None and segment.port_claimed():
-            self._port.leave(self._lease(1))
+        segment, lease = self._ledger.segment, self._lease(1)
+        if self._outside or (segment is not None and segment.port_claimed()):
+            self._port.leave(lease)
         elif not self._draining() or self._all_drain():
-            self._port.tick(self._lease(1))
+            self._port.tick(lease)
 
     def _all_drain(self) -> bool:
         """Tell whether there is nobody with a future: then the last ones show how it ends."""
@@ -259,7 +275,7 @@ class Keeper:
         assert reading is not None
         # The first sample takes long: what follows it must not come at once.
         self._due = max(self._due, reading.monotonic / 1e9 + _LEAST_OF_PAUSE * pause)
-        self._ledger.age(self._ageing, reading)
+        self._rest_idle(reading)
         point = Point(reading.monotonic, *figures.totals(reading))
         pen = self._ledger.pen
         published = Published(
@@ -283,6 +299,12 @@ class Keeper:
         self._board.publish(segment, published)
         self._watch.tell(segment, published)
         self._advise(segment, reading, published)
+
+    def _rest_idle(self, reading: Reading) -> None:
+        try:
+            self._ledger.age(self._ageing, reading)
+        except Exception as error:  # noqa: BLE001 - what does not rest is shown
+            faults.report("ageing", error)
 
     def _advise(self, segment: Segment, reading: Reading, published: Published) -> None:
         try:
@@ -317,30 +339,6 @@ class Keeper:
         except Exception as error:  # noqa: BLE001 - the requests' figures are worth publishing
             faults.report("host_sample", error)
             return {}
-
-
-def remember(segment: Segment, reading: Reading, published: Published) -> Remembered:
-    """Keep what windows and history need, and return it; it is seen once *published* is.
-
-    Raises:
-        LedgerError, OSError: there is no space.
-    """
-    number, interval = board.newest(segment) + 1, published.interval
-    taken = snapshot(reading)
-    past.keep_snapshot(segment, number, taken, interval)
-    spans = {seconds: past.span(segment, taken, seconds) for seconds in past.RINGS}
-    now = history.Now(
-        reading,
-        published.host,
-        windows.overall(spans[60]),
-        windows.queue_p95(spans[60]),
-        figures.workers(reading, published),
-        cache_hit_rate=windows.cache_hit_rate(spans[300]),
-        redis_connections=caches.connections(reading),
-    )
-    row = history.point(now, published.at, interval)
-    past.keep_point(segment, number, row)
-    return Remembered(spans, row)
 
 
 def _age(published: Published | None) -> float:

@@ -13,6 +13,8 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
+from otelmon.errors import OtelmonError
+
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,6 +131,8 @@ class Errand(Generic[T]):
             TimeoutError: it has not come back yet; a call that was left behind is not waited for
                 again, and where there is no time none is made.
             RuntimeError: no thread can be had.
+            OtelmonError: it ended with what is no Exception, as `SystemExit` and a cancellation are:
+                that would end the thread of the caller, which has other things to do.
         """
         if self.idle and not old:
             self._done = None
@@ -143,8 +147,11 @@ class Errand(Generic[T]):
             raise TimeoutError(f"{self._call!r} has not come back after {seconds:.0f} s.")
         self._done = None
         outcome = self._outcome[0]
-        if isinstance(outcome, BaseException):
+        if isinstance(outcome, Exception):
             raise outcome
+        if isinstance(outcome, BaseException):
+            name = type(outcome).__name__
+            raise OtelmonError(f"A call ended with {name}: raise an Exception there.") from outcome
         return outcome
 
     def _run(self, done: Alarm, outcome: list[T | BaseException]) -> None:

@@ -55,6 +55,8 @@ def problems(**given: Any) -> list[str]:  # noqa: ANN401 - fields of Rule
         ({"critical": 10.0}, "give one above that, or None."),
         ({"critical": 11.0, "comparator": "<"}, "give one below that, or None."),
         ({"summary": "x" * 301}, "summary of the rule 'level' is longer than 300 characters"),
+        ({"runbook_url": "x" * 2001}, "runbook_url of the rule 'level' is longer than 2000"),
+        ({"runbook_url": b"/runbook"}, "runbook_url of the rule 'level' is no text: give a str"),
     ],
 )
 def test_a_rule_that_cannot_be_is_refused(given: dict[str, Any], said: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from array import array
@@ -14,13 +15,14 @@ import pytest
 from otelmon import board, faults
 from otelmon.alerts import transitions, trends, watch
 from otelmon.alerts.moment import Measured
-from otelmon.alerts.watch import Remembered, Watch
+from otelmon.alerts.watch import Watch
 from otelmon.ledger import layout, ring
 from otelmon.ledger.instrument import Instrument
 from otelmon.ledger.ring import Record
 from otelmon.ledger.segment import Segment
 from otelmon.metrics import standing
 from otelmon.metrics.history import SERIES, Point
+from otelmon.metrics.remembered import Remembered
 from otelmon.settings import Settings
 from tests.alarms import SECOND, moment, rule
 from tests.endpoints import get, ops
@@ -32,6 +34,7 @@ from tests.waiting import until
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from otelmon.alerts.moment import Moment
     from otelmon.alerts.rules import Rule
     from otelmon.board import AlertState, Published
 
@@ -125,6 +128,21 @@ def test_a_time_without_a_keeper_is_an_alert_and_no_evidence() -> None:
 
 
 ORDERS = Instrument("shop.orders", "gauge", "", "")
+
+
+@pytest.mark.parametrize("error", [SystemExit, asyncio.CancelledError, KeyError])
+def test_a_rule_may_end_as_it_likes(error: type[BaseException]) -> None:
+    """Also with what would end a thread: that rule has no data, and the others are judged."""
+
+    def ends(_: Moment) -> float:
+        raise error
+
+    instance = Instance(rule(id="ends", value=ends), rule(id="mine", value=lambda _: 90.0))
+    instance.see(40)
+
+    assert instance.state("mine").state == "firing"
+    assert (instance.state("ends").state, instance.state("ends").errors) == ("no_data", 4)
+    assert faults.seen()["alert_rule"].each["ends"].times == 4
 
 
 def test_a_metric_that_nobody_records_is_told_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -394,3 +394,93 @@ def test_what_is_dropped_by_a_view_is_not_shown() -> None:
     shop.meter.create_observable_gauge("og", [Source((1, None))])
     assert shop.provider.observe()
     assert shop.rows("og") == []
+
+
+# -- two threads at once ---------------------------------------------------------------------------
+
+
+@pytest.fixture(name="patient")
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have time for callbacks, however slow the machine is."""
+    monkeypatch.setattr("otelmon.metrics.api.provider.CALLBACK_SECONDS", 60.0)
+
+
+class _Held(Metered):
+    """A process whose callback is held while its gate is closed, and says how often it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Event()
+        self.asked = 0
+        self.meter.create_observable_gauge("og", [self.callback])
+        assert self.provider.observe()
+
+    def callback(self, _: CallbackOptions) -> Iterable[Observation]:
+        self.asked += 1
+        self.entered.set()
+        self.gate.wait(60)
+        return [Observation(self.asked)]
+
+    def beats(self) -> threading.Thread:
+        """Ask in a thread of its own, as the beat does; return once the callback is held."""
+        self.gate.clear()
+        self.entered.clear()
+        beat = threading.Thread(target=self.provider.observe)
+        beat.start()
+        assert self.entered.wait(30)
+        return beat
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_flush_beside_the_beat_waits_for_it() -> None:
+    """It asks after the beat has, and finds what is so then; nothing fails or is taken back."""
+    shop = _Held()
+    beat = shop.beats()
+    opens = threading.Timer(0.2, shop.gate.set)
+    opens.start()
+    try:
+        assert shop.provider.observe(seconds=60)
+    finally:
+        opens.join()
+        beat.join()
+    assert (shop.asked, shop.figure("og"), failures()) == (3, 3, 0)
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_flush_without_the_time_to_wait_takes_nothing_back() -> None:
+    """What the gauge said stays, and what the beat is told is recorded."""
+    shop = _Held()
+    beat = shop.beats()
+    assert not shop.provider.observe(seconds=0.05)
+    assert shop.figure("og") == 1
+    shop.gate.set()
+    beat.join()
+    assert (shop.asked, shop.figure("og"), failures()) == (2, 2, 0)
+
+
+def test_two_threads_that_ask_invent_no_count() -> None:
+    """A counter merged over processes says at last what its callback did."""
+    shop = Metered(views=[View(instrument_name="oc", merge="sum")])
+    asked = 0
+
+    def callback(_: CallbackOptions) -> Iterable[Observation]:
+        nonlocal asked
+        asked += 1
+        return [Observation(asked, {"n": n}) for n in range(20)]
+
+    shop.meter.create_observable_counter("oc", [callback])
+
+    def ask() -> None:
+        for _ in range(100):
+            shop.provider.observe()
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert shop.provider.observe()
+    assert set(shop.shown("oc").values()) == {asked}
+    assert failures() == 0

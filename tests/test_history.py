@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from otelmon import board
 from otelmon.instruments.databases.levels import COUNT, STATE
-from otelmon.keeper import remember
 from otelmon.ledger import layout
 from otelmon.ledger.segment import Segment
 from otelmon.metrics import figures, history, past
 from otelmon.metrics.history import MOST, SERIES, Now, Point, columns, decode, encode, point, recent
 from otelmon.metrics.past import Past
+from otelmon.metrics.remembered import remember
 from otelmon.metrics.summary import UNKNOWN
 from tests.sources import HOST, SECOND, Counts, published, worker
 

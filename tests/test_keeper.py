@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from otelmon.port import Port
     from tests.peek import Board
 
 
@@ -308,24 +309,32 @@ def test_a_reload_is_no_end(tmp_path: Path) -> None:
 
 
 class Alone:
-    """The keeper of a process that shares nothing, told when to do its duty."""
+    """The keeper of a process that shares nothing, or of *ledger*, told when to do its duty."""
 
-    def __init__(self, **given: Any) -> None:  # noqa: ANN401 - fields of Settings
+    def __init__(
+        self,
+        ledger: Ledger | None = None,
+        *,
+        port: Port | None = None,
+        measure: Callable[[], object] = lambda: None,
+        **given: Any,  # noqa: ANN401 - fields of Settings
+    ) -> None:
         """Serve."""
-        self.ledger = Ledger()
-        self.ledger.serve_alone()
+        self.ledger = ledger or Ledger()
+        if ledger is None:
+            self.ledger.serve_alone()
         assert self.ledger.segment is not None
         self.segment = self.ledger.segment
         settings = Settings(**given)
         self.keeper = Keeper(
             self.ledger,
             settings,
-            port=None,
+            port=port,
             watch=watch.Watch(settings),
             announce=lambda: None,
             draining=bool,
             descriptors=list,
-            measure=lambda: None,
+            measure=measure,
             observe=list,
             checks=Rounds(Registry(), settings),
             advisor=Advisor(settings, server=lambda: None, checks=int),

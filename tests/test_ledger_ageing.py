@@ -126,18 +126,48 @@ def test_what_rests_is_in_every_total() -> None:
     assert sum(row.count for row in shown) == 2, "exporters are given what is awake"
 
 
+def _rooms(aged: Aged) -> dict[object, float]:
+    """Return the gauges that are shown, by room."""
+    shown = rows.of_ledger(aged.read())
+    return {dict(row.attributes)["room"]: row.value for row in shown if row.instrument == HEAT}
+
+
 def test_all_instruments_together_can_be_crowded() -> None:
-    """Near the limit of all series, idle ones of small instruments rest too; gauges once unset."""
+    """Near the limit of all series, idle ones of small instruments rest too."""
     aged = Aged(series_limit=100, total_limit=10)
+    others = [Instrument(f"other{number}", "counter", "", "", (), None) for number in range(5)]
     for number in range(5):
         aged.add(ORDERS, 1, customer=str(number))
-        aged.set(HEAT, 20.0, room=str(number))
+        aged.add(others[number], 1)
     aged.wait(0)
-    aged.set(HEAT, 21.0, room="4")
+    aged.add(ORDERS, 1, customer="4")
     aged.wait(HOUR)
     reading = aged.read()
     assert len(reading.resting) == 9
-    assert {row.attributes for row in rows.of_ledger(reading)} == {(("room", "4"),)}
+    assert {row.attributes for row in rows.of_ledger(reading)} == {(("customer", "4"),)}
+
+
+def test_a_gauge_that_is_set_never_rests() -> None:
+    """Set to the same value again and again, or to none for an hour: it is what is so now."""
+    aged = Aged(series_limit=10)
+    for room in ("a", "b"):
+        aged.set(HEAT, 20.0, room=room)
+    for number in range(8):
+        aged.set(HEAT, 21.0, room=str(number))
+    for _ in range(3):
+        aged.set(HEAT, 20.0, room="a")
+        aged.wait(HOUR)
+    assert len(_rooms(aged)) == 10
+    assert (_rooms(aged)["a"], _rooms(aged)["b"]) == (20.0, 20.0)
+
+    # As where the processes that had set it are gone: nobody says anything of it any more.
+    aged.set(HEAT, 0.0, room="b")
+    aged.wait(0)
+    aged.wait(HOUR)
+    assert len(_rooms(aged)) == 9
+    assert len(aged.read().resting) == 1
+    aged.set(HEAT, 19.0, room="b")
+    assert _rooms(aged)["b"] == 19.0
 
 
 def _ages(recorder: Recorder) -> None:

@@ -18,14 +18,11 @@ from otelmon.hardening import limit_memory, rate_limit
 from otelmon.hardening.limit_measures import LimitMeasures
 from otelmon.hardening.limit_memory import MEMORY
 from otelmon.ledger import quota_file
-from otelmon.ledger.opening import opened_quotas
 from otelmon.ledger.stripes import Stripes
 from otelmon.settings.rules import Rate
 from tests.limited import Answered, asked, close_limits, limited, ok, passed
 from tests.metered import Metered
-from tests.recorder import this_instance
 from tests.redis_server import RedisServer
-from tests.tmpfs import leave, make_read_only, mounted
 from tests.waiting import until
 
 
@@ -303,67 +300,6 @@ def test_a_key_that_fails_does_not_switch_the_limit_off(
     assert passed(app, 150) == 100
     assert passed(app, 50, address="8.8.8.8") == 50
     assert faults.seen()["rate_limit_key"].times == 200
-
-
-@pytest.mark.parametrize("kind", ["full", "read-only"])
-def test_where_no_file_can_be_had_the_process_counts_alone_and_says_so(
-    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The limit still holds in it; a full or read-only memory file system neither kills nor
-    refuses."""
-    with mounted(tmp_path / "small", pages=2048) as place:
-        monkeypatch.setattr(limit_memory, "identity_in_use", lambda *_, **__: this_instance())
-        if kind == "full":
-            leave(place, 100)
-        else:
-            make_read_only(place)
-        app = limited(env={"OTELMON_DIR": str(place)})
-        assert passed(app, 150) == 100
-        assert faults.seen()["rate_limit_memory"].times == 1
-        # What was begun does not stand in the way.
-        if kind == "full":
-            leave(place, 2000)
-            opened_quotas(place, this_instance()).close()
-
-
-def test_a_file_that_was_removed_is_made_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A process follows its file; counts begin anew, and two never go by different ones for long."""
-    monkeypatch.setattr(limit_memory, "identity_in_use", lambda *_, **__: this_instance())
-    monkeypatch.setattr(limit_memory, "_LOOK_SECONDS", 0.0)
-    app = limited(env={"OTELMON_DIR": str(tmp_path)})
-    assert passed(app, 150) == 100
-    (path,) = tmp_path.glob("*.limits")
-    path.unlink()
-    assert passed(app, 150) == 100
-    assert path.exists()
-
-
-@pytest.mark.parametrize("which", ["*.limits", "*.stripes"])
-def test_what_is_no_file_of_limits_is_replaced(
-    tmp_path: Path, which: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Rubbish in its place, or other locks beside it: a new one is made, and the limit holds."""
-    monkeypatch.setattr(limit_memory, "identity_in_use", lambda *_, **__: this_instance())
-    opened_quotas(tmp_path, this_instance()).close()
-    (path,) = tmp_path.glob(which)
-    # Beside it first, so that it cannot get the same inode.
-    rubbish = tmp_path / "rubbish"
-    rubbish.write_bytes(b"rubbish")
-    rubbish.replace(path)
-    assert passed(limited(env={"OTELMON_DIR": str(tmp_path)}), 150) == 100
-    assert faults.seen() == {}
-
-
-def test_a_file_of_another_boot_is_replaced(tmp_path: Path) -> None:
-    """Its times mean nothing now."""
-    before = this_instance()._replace(boot=b"b" * 16)
-    opened_quotas(tmp_path, before).close()
-    file = opened_quotas(tmp_path, this_instance())
-    assert not file.replaced()
-    file.close()
-    assert opened_quotas(tmp_path, before).quotas.key("a") != file.quotas.key("a")
 
 
 def test_a_second_thread_does_not_wait_for_who_opens_for_ever(

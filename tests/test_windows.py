@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otelmon import board
-from otelmon.keeper import remember
 from otelmon.ledger import layout, ring
 from otelmon.ledger.requests import QUEUE
 from otelmon.ledger.segment import Segment
 from otelmon.metrics import figures, past, windows
 from otelmon.metrics.past import RINGS, Past
+from otelmon.metrics.remembered import remember
 from otelmon.metrics.snapshots import NOTHING, Snapshot, Tally, decode, encode, snapshot, together
 from otelmon.metrics.summary import UNKNOWN
 from otelmon.metrics.windows import MOST_ROUTES, OTHER

@@ -18,8 +18,8 @@ Memory = tuple[tuple[float, ...], ...]
 """What a rule keeps of earlier moments: their monotonic ns, then one number or two; oldest first"""
 
 _SECOND: Final = 1_000_000_000
-# A window keeps no more than about so many samples, however often the keeper publishes.
-_MOST_SAMPLES: Final = 80
+MOST_SAMPLES: Final = 80
+"""A window keeps no more than about so many, however often the keeper publishes"""
 
 
 def figure(rule: Rule, moment: Moment) -> Figure:
@@ -39,24 +39,32 @@ class Judged(NamedTuple):
 
 
 def judged(rule: Rule, found: Figure, memory: Memory, monotonic: int) -> Judged:
-    """Return what *found* comes to together with what was remembered; None without data."""
+    """Return what *found* comes to together with what was remembered; None without data.
+
+    Raises:
+        TypeError, ValueError, OverflowError: it is made of what is no number.
+    """
     start = monotonic - round(rule.window_seconds * _SECOND)
     if isinstance(found, Growing):
         sample = (monotonic, float(found.part), float(found.whole))
         memory = _from(_kept(memory, sample, rule.window_seconds), start)
-        return Judged(_growth(memory) if found.known else None, memory)
+        return Judged(_plain(_growth(memory)) if found.known else None, memory)
     memory = tuple(each for each in memory if each[0] > start)
     if found is None or isinstance(found, Measured):
-        return Judged(_finite(found), memory)
+        return Judged(_plain(found), memory)
     if rule.window_seconds == 0 or not math.isfinite(found):
-        return Judged(_finite(Measured(float(found))), memory)
+        return Judged(_plain(Measured(found)), memory)
     memory = _kept(memory, (monotonic, float(found)), rule.window_seconds)
     values = [each[1] for each in memory]
     return Judged(Measured(math.fsum(values) / len(values), len(values)), memory)
 
 
-def _finite(found: Measured | None) -> Measured | None:
-    return found if found is not None and math.isfinite(found.value) else None
+def _plain(found: Measured | None) -> Measured | None:
+    """Return it in Python's own numbers, as the board can hold them; None unless it is finite."""
+    if found is None or not math.isfinite(found.value):
+        return None
+    bad = None if found.bad is None else int(found.bad)
+    return Measured(float(found.value), int(found.samples), bad)
 
 
 def _kept(memory: Memory, sample: tuple[float, ...], window: float) -> Memory:
@@ -64,7 +72,7 @@ def _kept(memory: Memory, sample: tuple[float, ...], window: float) -> Memory:
     known = tuple(each for each in memory if len(each) == len(sample) and each[0] < sample[0])
     if len(sample) > 2 and known and any(map(_fell, known[-1], sample)):
         return (sample,)  # it began anew
-    step = window * _SECOND / _MOST_SAMPLES
+    step = window * _SECOND / MOST_SAMPLES
     if len(known) > 1 and sample[0] - known[-2][0] < step:
         known = known[:-1]
     return (*known, sample)

@@ -6,11 +6,16 @@ ones, and whichever is the keeper judges by them.
 
 from __future__ import annotations
 
+from typing import Final
+
 from otelmon.alerts import built_in
 from otelmon.alerts.rules import Rule
 from otelmon.errors import ConfigError
 from otelmon.settings.text import shown
 
+
+MOST: Final = 64
+"""So many have room on the board, with a few sentences each; see `room`"""
 
 _rules: dict[str, Rule] = {}
 
@@ -23,7 +28,7 @@ def add_rule(rule: Rule) -> None:
     calls a rule's own *value* in a thread beside its own, and waits two seconds for all of them.
 
     Raises:
-        ConfigError: a built-in rule has that id, or it is no rule.
+        ConfigError: a built-in rule has that id, there are 64 already, or it is no rule.
     """
     if not isinstance(rule, Rule):
         raise ConfigError(f"rule is {shown(rule)}: give a Rule, as in add_rule(Rule(...)).")
@@ -32,6 +37,8 @@ def add_rule(rule: Rule) -> None:
             f"The rule {rule.id!r} is built in: give yours another id; the thresholds of the "
             "built-in ones are settings."
         )
+    if rule.id not in _rules and len(_rules) >= MOST:
+        raise ConfigError(f"There are {MOST} rules already: drop one for {rule.id!r}.")
     _rules[rule.id] = rule
 
 

@@ -28,7 +28,14 @@ LEVELS: Final[tuple[Level, ...]] = ("warning", "critical")
 _ID: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 # They go to the board and into every notification.
-_LONGEST: Final = {"metric": 255, "unit": 63, "subject": 200, "summary": 300, "description": 1000}
+_LONGEST: Final = {
+    "metric": 255,
+    "unit": 63,
+    "subject": 200,
+    "summary": 300,
+    "description": 1000,
+    "runbook_url": 2000,
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -183,8 +190,19 @@ def _wrong_words(rule: Rule) -> list[str]:
         if getattr(rule, name) not in get_args(choices):
             said = " or ".join(get_args(choices))
             found.append(f"{name} {label} is {getattr(rule, name)!r}: give {said}.")
+    return [*found, *_long_words(rule)]
+
+
+def _long_words(rule: Rule) -> list[str]:
+    label = f"of the rule {rule.id!r}"
+    found = []
     for name, longest in _LONGEST.items():
-        if len(getattr(rule, name)) > longest:
+        word = getattr(rule, name)
+        if word is None and name == "runbook_url":
+            continue
+        if not isinstance(word, str):
+            found.append(f"{name} {label} is no text: give a str.")
+        elif len(word) > longest:
             found.append(f"{name} {label} is longer than {longest} characters: shorten it.")
     return found
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from functools import partial
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otelmon import board, faults, threads
@@ -19,6 +18,7 @@ from otelmon.alerts.courier import Courier
 from otelmon.alerts.moment import Moment
 from otelmon.alerts.places import places
 from otelmon.alerts.reading import figure, judged
+from otelmon.alerts.room import with_room
 from otelmon.alerts.showing import about
 from otelmon.alerts.state import Clock, ended, interrupted, step
 from otelmon.alerts.transitions import transition
@@ -42,20 +42,12 @@ if TYPE_CHECKING:
     from otelmon.ledger.reader import Reading
     from otelmon.ledger.segment import Segment
     from otelmon.metrics.history import Point
-    from otelmon.metrics.past import Span
+    from otelmon.metrics.remembered import Remembered
     from otelmon.settings import Settings
 
 
 # For all rules of the application's together; one that is not back by then has no data.
 _RULES_SECONDS: Final = 2.0
-
-
-class Remembered(NamedTuple):
-    """What the keeper has remembered of a moment; None where it could not."""
-
-    spans: Mapping[int, Span | None] = MappingProxyType({})
-    """The windows that end with it, by their seconds"""
-    point: Point | None = None
 
 
 class Judged(NamedTuple):
@@ -152,7 +144,8 @@ class Watch:
 
     def _all(self) -> Iterable[Rule]:
         """Return the rules, each id once; those that took too long last, or no other had time left."""
-        rules = {rule.id: rule for rule in (*self._rules(), *self._built_in)}
+        own = with_room(self._rules(), self._settings.monitoring_interval)
+        rules = {rule.id: rule for rule in (*own, *self._built_in)}
         return sorted(rules.values(), key=self._is_late)
 
     def _is_late(self, rule: Rule) -> bool:
@@ -224,7 +217,10 @@ class Watch:
     def tell(self, segment: Segment, published: Published) -> None:
         """Have everybody told who was not yet; never waits. Only for who holds the duty."""
         for courier in self._couriers:
-            courier.tick(segment, published)
+            try:
+                courier.tick(segment, published)
+            except Exception as error:  # noqa: BLE001 - as no thread to be had; tried again, others go on
+                faults.report("alert_telling", error, of=courier.name)
 
 
 def _points(segment: Segment) -> Sequence[Point]:

@@ -39,6 +39,8 @@ _REMEMBERED: Final = 2048
 _LOOK_SECONDS: Final = 5.0
 # How often a process that counts for itself tries to join the others.
 _JOIN_SECONDS: Final = 10.0
+# How soon it is seen that the file could be opened.
+_SOON_SECONDS: Final = 0.05
 # For the first request, which opens the file, and those beside it.
 _OPEN_SECONDS: Final = 3.0
 
@@ -54,6 +56,7 @@ class LimitMemory:
 
     def _begin(self) -> None:
         self._file = None
+        self._joining: threads.Errand[QuotaFile | None] | None = None
         self._quotas: Quotas | None = None
         self._look_at = 0.0
         self._lock = threads.original(_thread, "allocate_lock")()
@@ -103,21 +106,47 @@ class LimitMemory:
         if self._file is not None and not self._file.replaced():
             self._look_at = now + _LOOK_SECONDS
             return self._file.quotas
-        shared = self._opened(settings)
+        if memory is not None and self._is_joining(settings):
+            self._look_at = now + _SOON_SECONDS
+            return memory
+        return self._taken_up(self._opened(settings) if memory is None else self._joined())
+
+    def _taken_up(self, shared: QuotaFile | None) -> Quotas:
+        """Count in the file from now on, or alone if there is none."""
+        memory = self._quotas
         if shared is None:
-            memory, self._look_at = memory or private_quotas(), now + _JOIN_SECONDS
+            memory, seconds = memory or private_quotas(), _JOIN_SECONDS
         else:
             if memory is not None:
                 log.warning(
                     "This process counts rate limits together with the other workers again; what it "
                     "had counted alone is dropped."
                 )
-            self._file, memory = shared, shared.quotas
-            self._look_at = now + _LOOK_SECONDS
+            self._file, memory, seconds = shared, shared.quotas, _LOOK_SECONDS
         if memory is not self._quotas:
             self._asks.cache_clear()
-        self._quotas = memory
+        self._quotas, self._look_at = memory, time.monotonic() + seconds
         return memory
+
+    def _is_joining(self, settings: Settings) -> bool:
+        """Have the file opened beside the requests; return whether that is still under way.
+
+        It waits for others who open or tidy up, seconds if one of them was stopped, and with counts
+        at hand no request needs to.
+        """
+        if self._joining is None:
+            joining = threads.Errand(functools.partial(self._opened, settings))
+            try:
+                joining.start()
+            except RuntimeError as error:  # no thread can be had
+                faults.report("rate_limit_memory", error)
+                return False
+            self._joining = joining
+        return not self._joining.idle
+
+    def _joined(self) -> QuotaFile | None:
+        joining, self._joining = self._joining, None
+        return None if joining is None else joining.run(0.0, old=True)
 
     def _opened(self, settings: Settings) -> QuotaFile | None:
         """Return the instance's file, None if there can be none."""

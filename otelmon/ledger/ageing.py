@@ -5,6 +5,9 @@ together have, the keeper puts to rest those of its series to which nothing was 
 old deployment's routes, a customer who left. A resting series is not shown and counts for no limit.
 Its lanes stay as they are, so it is in every total, and as soon as something is recorded to it, it is
 shown again with all that it ever had. So no counter falls, and none is begun anew.
+
+A gauge, or what goes up and down, that a process which lives has set never rests: whether it is set to
+the same value again and again cannot be seen, and it is what that process says now.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from otelmon.ledger.reader import weigh
 
 
 if TYPE_CHECKING:
+    from otelmon.ledger.instrument import Series
     from otelmon.ledger.key_table import Weight
     from otelmon.ledger.keys import Keys
     from otelmon.ledger.reader import Reading
@@ -41,7 +45,7 @@ class Ageing:
         """
         now, seen = reading.monotonic, {}
         for series in keys.crowded(CROWDED):
-            if series.number not in reading.resting and series.attributes != OVERFLOW:
+            if series.number not in reading.resting and not _must_stay(series, reading):
                 weight = weigh(series, reading.lanes, reading.sums, reading.values)
                 before = self._seen.get(series.number)
                 same = before is not None and before[0] == weight
@@ -50,3 +54,8 @@ class Ageing:
         if idle and keys.rest(idle):
             seen = {number: each for number, each in seen.items() if number not in idle}
         self._seen = seen
+
+
+def _must_stay(series: Series, reading: Reading) -> bool:
+    said = series.instrument.values and reading.values.get(series.base)
+    return bool(said) or series.attributes == OVERFLOW

@@ -41,6 +41,10 @@ TOTAL_LIMIT: Final = 10_000
 # Of the lanes and of the table only otelmon's own series may take this last part.
 _RESERVED: Final = 1 / 8
 
+# Of the table, what may be used by the time a series is put to rest: one that comes back and rests
+# again, for ever, is to leave room for new ones.
+_FOR_REST: Final = 3 / 4
+
 # Bytes of a series' record: attributes that are longer are not worth what they take from others.
 _LONGEST: Final = 8 * 1024
 
@@ -122,13 +126,15 @@ class Keys:
         """Put series to rest, by their numbers; return False if that cannot be had now.
 
         Raises:
-            LedgerError, OSError: there is no more space.
+            LedgerError, OSError: there is no more space that resting may use; the others rest.
         """
         with self._changing() as alone, self._segment.appending() as appending:
             if not (alone and appending and self._catch_up()):
                 return False
             for number, weight in weights.items():
-                self._segment.publish(layout.encode_record(self._table.rest(number, weight)))
+                frame = layout.encode_record(self._table.rest(number, weight))
+                self._segment.make_room(frame, share=_FOR_REST)
+                self._segment.publish(frame)
             return self._catch_up()
 
     def find(self, instrument: Instrument, attributes: Attributes) -> Series | None:

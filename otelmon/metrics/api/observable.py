@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import math
 import time
 import weakref
@@ -12,11 +13,10 @@ from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions
 
 from otelmon import faults
-from otelmon.errors import OtelmonError
 from otelmon.ledger.pen import no_pen
 from otelmon.metrics.api import amounts
 from otelmon.metrics.api.attributes import normalised
-from otelmon.threads import Errand
+from otelmon.threads import Errand, original
 
 
 if TYPE_CHECKING:
@@ -44,14 +44,37 @@ class Observed:
         self.callbacks = tuple(callbacks or ())
         self._questions = [_Question(callback) for callback in self.callbacks]
         self._outlets = [Outlet(stream) for stream in streams]
+        self._lock = original(_thread, "allocate_lock")()
 
     def observe(self, ledger: Ledger, seconds: float) -> bool:
         """Ask the callbacks and record what they say; return whether all answered in time.
 
         Of what fails or does not answer nothing is known: what it said before is taken back. The
-        others are recorded all the same.
+        others are recorded all the same. Of two threads one waits for the other, and asks after
+        it; if what is left of its time is not enough for that, it takes nothing back either.
         """
         until = time.monotonic() + seconds
+        lock = self._lock
+        waits = not lock.acquire(False)
+        if waits and not lock.acquire(True, seconds):
+            return False
+        try:
+            if waits and self._takes() >= until - time.monotonic():
+                return False
+            failures = self._observed(ledger, until)
+        finally:
+            lock.release()
+        # Not before: a handler of the log may have another greenlet of this thread go on.
+        for failure in failures:
+            faults.report("observable", failure, of=self.name)
+        return not failures
+
+    def _takes(self) -> float:
+        """Return for how many seconds the callbacks were asked the last time, together."""
+        return sum(question.took for question in self._questions)
+
+    def _observed(self, ledger: Ledger, until: float) -> list[Exception]:
+        """Ask and record, the caller being alone; return what failed."""
         said: list[Said] = []
         failures: list[Exception] = []
         for question in self._questions:
@@ -67,12 +90,11 @@ class Observed:
                 outlet.record(hold, said)
         except Exception as error:  # noqa: BLE001 - as for any record
             failures.append(error)
-        for failure in failures:
-            faults.report("observable", failure, of=self.name)
-        return not failures
+        return failures
 
     def forget(self) -> None:
         """Be as new in a forked child: a call that was under way is the parent's."""
+        self._lock = original(_thread, "allocate_lock")()
         for question in self._questions:
             question.forget()
         for outlet in self._outlets:
@@ -86,7 +108,9 @@ class _Question:
         """Ask nothing yet; not even a generator for its first answer, which may fail."""
         self._callback = callback
         self._begun = False
-        self._given = self._took = 0.0
+        self._given = 0.0
+        self.took = 0.0
+        """Seconds, the last time"""
         self._options = CallbackOptions()
         self._errand = Errand(self._answer)
 
@@ -96,19 +120,19 @@ class _Question:
         One that took longer once is not waited for again before it is quick: it is asked at once for
         the next round, and then says what it found since this one.
         """
-        if self._errand.idle and self._took <= seconds > 0:
+        if self._errand.idle and self.took <= seconds > 0:
             self._given = seconds
         self._options = CallbackOptions(timeout_millis=self._given * 1000)
         try:
             return self._errand.run(seconds, old=True)
         finally:
-            if self._took > self._given:
+            if self.took > self._given:
                 self._errand.start()
 
     def forget(self) -> None:
         """Be as new in a forked child."""
         self._errand = Errand(self._answer)
-        self._given = self._took = 0.0
+        self._given = self.took = 0.0
 
     def _answer(self) -> list[Observation]:
         began = time.monotonic()
@@ -116,13 +140,8 @@ class _Question:
             if isinstance(self._callback, Generator):
                 return list(self._sent(self._callback))
             return list(self._callback(self._options))
-        except Exception:
-            raise
-        except BaseException as error:
-            # As SystemExit it would end the thread that keeps all other figures.
-            raise OtelmonError(f"A callback ended with {error!r}.") from error
         finally:
-            self._took = time.monotonic() - began
+            self.took = time.monotonic() - began
 
     def _sent(
         self, generator: Generator[Iterable[Observation], CallbackOptions, None]
