@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,12 @@ import pytest
 
 from otelmon import faults
 from otelmon.errors import LedgerError
-from otelmon.ledger import layout
+from otelmon.ledger import layout, moving
+from otelmon.ledger import ledger as ledger_module
 from otelmon.ledger.identity import Process
 from otelmon.ledger.ledger import Ledger
 from otelmon.ledger.locks import RangeLocks
+from otelmon.ledger.requests import DURATION
 from tests.forks import Child
 from tests.recorder import Recorder, figures, requests, this_instance
 
@@ -23,7 +26,10 @@ from tests.recorder import Recorder, figures, requests, this_instance
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from otelmon.ledger.hold import Hold
     from otelmon.ledger.identity import Identity
+    from otelmon.ledger.instrument import Series
+    from otelmon.ledger.pen import Taken
     from otelmon.ledger.reader import Reading
 
 
@@ -149,6 +155,38 @@ def _outlived(worker: _Follower) -> tuple[int, int, int, int]:
     pen.add([(layout.FIRST_LANE, 1)])
     assert worker.pen is not pen
     return _summary(worker.read())
+
+
+@pytest.mark.parametrize("done", [0, 1, 2])
+def test_a_process_that_is_killed_while_it_moves_has_lost_no_request(
+    tmp_path: Path, done: int
+) -> None:
+    """What it had not carried over yet is nowhere; who has the slot next is in order."""
+    with _worker(tmp_path) as mover:
+        mover.call(Recorder.serve, "/a", 5)
+        mover.call(Recorder.serve, "/b", 7)
+        _remove(tmp_path, "all")
+        mover.send(_killed_while_it_moves, done)
+        assert mover.wait() == -signal.SIGKILL
+    with _worker(tmp_path) as heir:
+        moved = (0, 5, 12)[done]
+        assert _summary(heir.call(Recorder.read)) == (moved, moved, 0, 0)
+        heir.call(Recorder.begin, 2)
+        assert _summary(heir.call(Recorder.read)) == (moved + 2, moved, 0, 2)
+
+
+def _killed_while_it_moves(worker: _Follower, done: int) -> None:
+    """Be killed when the counts of so many series of requests are in the new file."""
+    move = moving.move
+
+    def cut_short(taken: Taken, known: list[Series], to: Hold) -> None:
+        durations = [each for each in known if each.instrument == DURATION]
+        used = [each for each in durations if any(each.buckets(taken.counts))]
+        move(taken, used[:done], to)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    ledger_module.move = cut_short  # type: ignore[assignment]
+    worker.beat_at_once()
 
 
 def test_where_no_new_file_can_be_had_the_old_memory_is_used_on(tmp_path: Path) -> None:

@@ -222,10 +222,11 @@ class Ledger:
         fresh = self._take_up(self._claim_at(home, hold.capacity))
         taken = hold.pen.handed_over()
         known = hold.keys.series()
+        move(taken, known, self.holding())
+        # Behind what was finished: killed in between, it would seem to have had all that in flight.
         done = reader.finished(taken.counts, (s for s in known if s.instrument == DURATION))
         started = taken.counts[layout.LANE_STARTED]
         fresh.add([(layout.LANE_STARTED, started), (layout.LANE_LOST, max(0, started - done))])
-        move(taken, known, self.holding())
 
     def forget(self) -> None:
         """Be without a pen, as a forked child must: the slot is its parent's.
