@@ -13,7 +13,7 @@ from otelmon.ledger.fault_counts import FaultCounts
 from otelmon.ledger.hold import Hold
 from otelmon.ledger.keys import SERIES_LIMIT, TOTAL_LIMIT, Keys
 from otelmon.ledger.moving import Early, move
-from otelmon.ledger.opening import mark_private, opened
+from otelmon.ledger.opening import mark_private, opened, sign, vouch
 from otelmon.ledger.requests import DURATION
 from otelmon.ledger.segment import Segment
 
@@ -83,10 +83,13 @@ class Ledger:
 
     def _take_up(self, hold: Hold) -> Pen:
         # All at once: a thread that reads meanwhile must know its own slot, which no lock tells.
-        self._hold = hold
+        old, self._hold = self._hold, hold
         assert hold.pen is not None
         self.pen = hold.pen
         self._early.hand_over(hold)
+        if old is not None and not hold.segment.has_locks_of(old.segment):
+            # Not before: while there is nothing else, readers are to see who lives in this one.
+            old.segment.close()
         return hold.pen
 
     def _claim_at(self, home: Home, capacity: int) -> Hold:
@@ -94,19 +97,13 @@ class Ledger:
         if old is not None and old.pen is None:
             # A forked child's, inherited: closed later, it would take the child's new locks along.
             old.segment.close()
-            old = None
         with opened(*home) as segment:
             try:
                 hold = self._claim(segment, capacity)
             except BaseException:
                 segment.close()
                 raise
-            server = home.identity.server
-            segment.header[layout.HEADER_SERVER_PID] = server.pid
-            segment.header[layout.HEADER_SERVER_START] = server.start
-        if old is not None and not segment.has_locks_of(old.segment):
-            # Not before: while no other file can be had, readers are to see who lives in this one.
-            old.segment.close()
+            sign(segment.header, home.identity.server)
         return hold
 
     def _claim(self, segment: Segment, capacity: int = 0) -> Hold:
@@ -165,6 +162,7 @@ class Ledger:
         if hold is None or hold.pen is None:
             return
         if home is not None and not hold.segment.replaced():
+            vouch(hold.segment.header, home.identity.server)
             hold = self._kept(hold, hold.pen)
         if home is not None and (hold.segment.replaced() or not hold.segment.shared):
             self._join(hold, home)
@@ -184,7 +182,8 @@ class Ledger:
         """Return the hold, or one of no slot, from which `_join` goes on, if another has the slot.
 
         That is so where the application itself has opened and closed the file of the locks. What
-        this process has counted until then stays where it is.
+        this process has counted until then stays where it is; the locks are given back, for by
+        them another one that has died since would be shown as alive.
         """
         if hold.segment.keep(pen.number) or self._hold is not hold:  # closed meanwhile
             return hold

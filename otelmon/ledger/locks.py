@@ -56,11 +56,8 @@ class RangeLocks:
     def __init__(self, path: Path, *, create: bool = True) -> None:
         """Open the lock file; without *create* one that is there, only to ask who owns what."""
         self._fd = open_private(path, os.O_RDWR | os.O_CREAT if create else os.O_RDONLY)
-
-    @property
-    def inode(self) -> int:
-        """Return what tells the file from another one of the same name."""
-        return os.fstat(self._fd).st_ino
+        self.inode: Final = os.fstat(self._fd).st_ino
+        """What tells the file from another one of the same name"""
 
     def take(self, byte: int) -> bool:
         """Own *byte* from now on, unless another process does, or the file was closed here."""
@@ -82,7 +79,8 @@ class RangeLocks:
 
     def give(self, byte: int) -> None:
         """Own *byte* no longer."""
-        fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, byte)
+        if self._fd != _CLOSED:  # else it went with the file
+            fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, byte)
 
     def owned(self, byte: int, length: int = 1) -> bool:
         """Tell whether *another* process owns any of the bytes; one's own never count."""

@@ -26,6 +26,8 @@ _BLOCK: Final = 8
 _KEYS_LOCK: Final = layout.SLOTS
 _LIVE_LOCKS: Final = layout.SLOTS + 1
 _PORT_LOCK: Final = 2 * layout.SLOTS + 1
+LOCKS: Final = 2 * layout.SLOTS + 2
+"""How many bytes of the file of the locks mean something"""
 # New series are rare. Who holds the lock needs some 50 us, but on a busy machine it may wait for a
 # processor meanwhile; whoever cannot get it even so uses the overflow series for now.
 _KEYS_SECONDS: Final = 0.25
@@ -290,10 +292,11 @@ class SharedSegment(Segment):
         return self._locks.inode
 
     def close(self) -> None:
-        """Let go of every lock."""
+        """Let go of every lock; slots that were used can be read on, if there are descriptors for it."""
         if self._fd != _CLOSED:
-            for number in range(min(self.header[layout.HEADER_SLOTS_USED], layout.SLOTS)):
-                self.slot(number)  # so that it can be read on
+            with contextlib.suppress(OSError):
+                for number in range(min(self.header[layout.HEADER_SLOTS_USED], layout.SLOTS)):
+                    self.slot(number)
             # The number first: once closed it may belong to a file of the application's.
             fd, self._fd = self._fd, _CLOSED
             self._locks.close()
