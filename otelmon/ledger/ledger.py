@@ -32,6 +32,10 @@ log = logging.getLogger("otelmon")
 
 # How often a process without a slot tries to get one.
 _JOIN_SECONDS: Final = 10.0
+_LOST: Final = (
+    "This process has lost slot {}: another one has it, too, or the application has closed the "
+    "descriptors of the ledger's files."
+)
 # How long the end of a process waits for a beat that is under way.
 _END_SECONDS: Final = 1.0
 
@@ -187,7 +191,7 @@ class Ledger:
         """
         if hold.segment.keep(pen.number) or self._hold is not hold:  # closed meanwhile
             return hold
-        faults.report("ledger", LedgerError(f"Another process has slot {pen.number}, too."))
+        faults.report("ledger", LedgerError(_LOST.format(pen.number)))
         pen.lay_down()
         self._take_up(self._claim(Segment(), hold.capacity))
         return self.holding()
