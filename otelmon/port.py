@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from otelmon import faults, threads
+from otelmon.ledger.forks import FORKS
 from otelmon.ledger.locks import Lease
 from otelmon.loading import apart_from_forks
 
@@ -72,14 +73,27 @@ class Port:
             self._open(lease)
 
     def _open(self, lease: Lease | None) -> None:
+        moment = FORKS.moment()
         try:
-            self._service = Service(self._app, _listen(self.address))
+            listener = _listen(self.address)
         except OSError as error:
             self._fail(error, lease)
             return
+        service = self._service = Service(self._app, listener)
+        if FORKS.since(moment):
+            # A child that was forked before there was anything to forget has it open, too.
+            self._service = None
+            service.refrain()
+            return
+        try:
+            service.start()
+        except BaseException:
+            self._service = None
+            service.refrain()
+            raise
         self._failure, self._pause = None, _FIRST_RETRY_SECONDS
         if lease is not None:
-            lease.note(str(self._service.port))
+            lease.note(str(service.port))
 
     def refuse(self, error: Exception) -> None:
         """Serve nothing, because of *error*."""
@@ -136,7 +150,7 @@ class Service:
     """The server behind the port, from its first moment to its end, in threads of its own."""
 
     def __init__(self, app: WSGIApplication, listener: socket.socket) -> None:
-        """Begin to serve *app* on *listener*."""
+        """Serve *app* on *listener* once it is started."""
         self.port: int = listener.getsockname()[1]
         self.failure: Exception | None = None
         self._app = app
@@ -147,7 +161,20 @@ class Service:
         self._lock = threads.original(_thread, "allocate_lock")()
         self._ending = False
         self._ended = threads.Alarm()
+
+    def start(self) -> None:
+        """Begin to serve.
+
+        Raises:
+            RuntimeError: no thread can be had.
+        """
         threads.start(self._run)
+
+    def refrain(self) -> None:
+        """Never serve, and have nobody else keep the port by a copy of the socket."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
 
     def _run(self) -> None:
         # Here, because only the process that serves the port is to pay for the import.

@@ -6,6 +6,7 @@ data, or it is killed.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -15,7 +16,7 @@ from tests.waiting import until
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from multiprocessing.connection import Connection
     from types import TracebackType
 
@@ -140,6 +141,34 @@ def forked(run: Callable[[], object]) -> int:
         finally:
             os._exit(code)
     return _reaped(pid)
+
+
+@contextlib.contextmanager
+def forks_during(call: Callable[P, R]) -> Iterator[Callable[P, R]]:
+    """Yield *call* such that it forks once it was made for the first time.
+
+    The child is as one that another thread forks at that moment, and lives until the end of the
+    block.
+    """
+    reader, writer = os.pipe()
+    children: list[int] = []
+
+    def forking(*args: P.args, **kwargs: P.kwargs) -> R:
+        returned = call(*args, **kwargs)
+        if not children:
+            children.append(os.fork())
+            if not children[0]:
+                os.close(writer)
+                os.read(reader, 1)
+                os._exit(0)
+        return returned
+
+    try:
+        yield forking
+    finally:
+        os.close(reader)
+        os.close(writer)
+        assert [_reaped(child) for child in children] == [0]
 
 
 def _reaped(pid: int) -> int:

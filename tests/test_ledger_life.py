@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from otelmon.errors import LedgerError
 from otelmon.ledger import layout
+from otelmon.ledger.instrument import Instrument
 from otelmon.ledger.ledger import Ledger
 from otelmon.ledger.locks import RangeLocks
 from tests.forks import Child, forked
@@ -18,7 +22,6 @@ from tests.recorder import COUNTER, Recorder, figures, requests, this_instance, 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from otelmon.ledger.reader import Reading
 
@@ -239,6 +242,75 @@ def test_a_forked_child_can_read_whatever_its_parents_threads_did(tmp_path: Path
         parent.call(Recorder.serve, "/", 5)
 
         assert parent.call(_Forking.child_reads) == 0
+
+
+def test_what_a_child_has_got_in_place_of_what_it_inherited_is_left_alone(tmp_path: Path) -> None:
+    """As a daemon does it closes all that it has not opened, then opens its own, and serves."""
+    worker = Recorder(tmp_path, this_instance())
+    home = worker.ledger._home
+    assert home is not None
+
+    def serve() -> None:
+        worker.ledger.forget()
+        mine = _own_descriptors(tmp_path)
+        worker.ledger.serve(*home)
+        worker.serve("/", 3)
+        gc.collect()
+        _untouched(mine)
+        assert requests(worker.read()) == {"/": 8}
+
+    worker.serve("/", 5)
+    try:
+        assert forked(serve) == 0
+    finally:
+        worker.ledger.close()
+
+
+def test_a_worker_whose_descriptors_were_closed_has_new_ones_with_the_next_beat(
+    tmp_path: Path,
+) -> None:
+    """Nothing is counted twice, and the files that have their numbers since are left alone."""
+    with Child(lambda: Recorder(tmp_path, this_instance())) as worker:
+        worker.call(Recorder.serve, "/", 5)
+        worker.call(_is_closed_under, tmp_path)
+
+
+def _is_closed_under(worker: Recorder, place: Path) -> None:
+    mine = _own_descriptors(place)
+    wide = Instrument("test.wide", "histogram", "1", "Lanes.", tuple(map(float, range(20_000))))
+    assert worker.ledger.series(wide, ()) is None
+    worker.ledger.beat(draining=False)
+    worker.serve("/", 3)
+    assert worker.ledger.series(wide, ()) is not None
+    gc.collect()
+    _untouched(mine)
+    reading = worker.read()
+    assert requests(reading) == {"/": 8}
+    assert (reading.shared, reading.lost, len(reading.workers)) == (True, 0, 1)
+    worker.ledger.close()
+    _untouched(mine)
+
+
+def _own_descriptors(place: Path) -> dict[int, Path]:
+    """Put files of the application's in the place of all that otelmon has open."""
+    files = {}
+    for entry in list(Path("/proc/self/fd").iterdir()):
+        with contextlib.suppress(OSError):
+            if str(place) in str(entry.readlink()):
+                path = place / f"mine-{entry.name}"
+                with path.open("w+b") as file:
+                    file.write(b"mine")
+                    file.flush()
+                    os.dup2(file.fileno(), int(entry.name))
+                files[int(entry.name)] = path
+    assert len(files) >= 3
+    return files
+
+
+def _untouched(files: dict[int, Path]) -> None:
+    for fd, path in files.items():
+        assert os.path.samestat(os.fstat(fd), path.stat())
+        assert path.read_bytes() == b"mine"
 
 
 # -- without a file ------------------------------------------------------------------------------

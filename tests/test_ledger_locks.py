@@ -16,7 +16,7 @@ import pytest
 from otelmon.errors import LedgerError
 from otelmon.ledger.identity import start_time
 from otelmon.ledger.locks import Lease, RangeLocks, directory_lock
-from tests.forks import Child, forked
+from tests.forks import Child, forked, forks_during
 from tests.waiting import until
 
 
@@ -236,6 +236,38 @@ def test_a_forked_child_keeps_the_duty_unless_it_forgets(path: Path, forget: boo
     lease.give()
     for fd in pipe:
         os.close(fd)
+
+
+def test_a_duty_that_is_taken_during_a_fork_is_left_and_taken_anew(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child that shares the lock and cannot know of it does not keep the duty."""
+    lease = Lease(path)
+    with forks_during(fcntl.flock) as flock:
+        monkeypatch.setattr(fcntl, "flock", flock)
+        assert not lease.take()
+        assert lease.take()
+        lease.give()
+        with Child(lambda: Lease(path)) as other:
+            assert other.call(Lease.take)
+
+
+def test_a_lease_whose_descriptor_was_closed_is_taken_anew(path: Path) -> None:
+    """What has got its number since is the application's: neither unlocked nor closed."""
+    lease = Lease(path)
+    assert lease.take()
+    assert lease._fd is not None
+    with path.with_name("mine").open("w+b") as mine:
+        # The lock is gone with the descriptor, and its number is another file's.
+        os.dup2(mine.fileno(), lease._fd)
+        number = lease._fd
+        fcntl.flock(mine, fcntl.LOCK_EX)
+        assert lease.take()
+        assert os.path.samestat(os.fstat(number), os.fstat(mine.fileno()))
+        with path.with_name("mine").open("rb") as theirs, pytest.raises(BlockingIOError):
+            fcntl.flock(theirs, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(number)
+    lease.give()
 
 
 def test_forgetting_takes_the_duty_from_nobody(path: Path) -> None:

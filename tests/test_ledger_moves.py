@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import shutil
+import signal
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from otelmon import faults
 from otelmon.errors import LedgerError
-from otelmon.ledger import layout
+from otelmon.ledger import layout, moving
+from otelmon.ledger import ledger as ledger_module
 from otelmon.ledger.identity import Process
 from otelmon.ledger.ledger import Ledger
 from otelmon.ledger.locks import RangeLocks
+from otelmon.ledger.onlooker import Onlooker
+from otelmon.ledger.requests import DURATION
 from tests.forks import Child
 from tests.recorder import Recorder, figures, requests, this_instance
 
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from otelmon.ledger.hold import Hold
     from otelmon.ledger.identity import Identity
+    from otelmon.ledger.instrument import Series
+    from otelmon.ledger.pen import Taken
     from otelmon.ledger.reader import Reading
 
 
@@ -151,6 +158,38 @@ def _outlived(worker: _Follower) -> tuple[int, int, int, int]:
     return _summary(worker.read())
 
 
+@pytest.mark.parametrize("done", [0, 1, 2])
+def test_a_process_that_is_killed_while_it_moves_has_lost_no_request(
+    tmp_path: Path, done: int
+) -> None:
+    """What it had not carried over yet is nowhere; who has the slot next is in order."""
+    with _worker(tmp_path) as mover:
+        mover.call(Recorder.serve, "/a", 5)
+        mover.call(Recorder.serve, "/b", 7)
+        _remove(tmp_path, "all")
+        mover.send(_killed_while_it_moves, done)
+        assert mover.wait() == -signal.SIGKILL
+    with _worker(tmp_path) as heir:
+        moved = (0, 5, 12)[done]
+        assert _summary(heir.call(Recorder.read)) == (moved, moved, 0, 0)
+        heir.call(Recorder.begin, 2)
+        assert _summary(heir.call(Recorder.read)) == (moved + 2, moved, 0, 2)
+
+
+def _killed_while_it_moves(worker: _Follower, done: int) -> None:
+    """Be killed when the counts of so many series of requests are in the new file."""
+    move = moving.move
+
+    def cut_short(taken: Taken, known: list[Series], to: Hold) -> None:
+        durations = [each for each in known if each.instrument == DURATION]
+        used = [each for each in durations if any(each.buckets(taken.counts))]
+        move(taken, used[:done], to)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    vars(ledger_module)["move"] = cut_short
+    worker.beat_at_once()
+
+
 def test_where_no_new_file_can_be_had_the_old_memory_is_used_on(tmp_path: Path) -> None:
     """It is logged once, tried again, and no reader takes its figures for the whole."""
     place = tmp_path / "place"
@@ -189,6 +228,37 @@ def test_a_new_series_of_a_process_that_lost_its_file_harms_nobody(tmp_path: Pat
         worker.call(Recorder.serve, "/new", 4)
 
         assert requests(worker.call(Recorder.read)) == {"/known": 3, "/new": 4}
+
+
+@pytest.mark.parametrize("spare", range(2, 12))
+def test_a_process_that_is_short_of_descriptors_is_in_one_file_at_a_time(
+    tmp_path: Path, spare: int
+) -> None:
+    """With enough of them it follows, else later: no slot is left to a process that is elsewhere."""
+    with _worker(tmp_path) as worker:
+        worker.call(Recorder.serve, "/", 5)
+        _remove(tmp_path, "all")
+        moved = worker.call(_follows_with, spare)
+        if not moved:
+            assert worker.call(_Follower.beat_at_once)
+        reading = worker.call(Recorder.read)
+        assert requests(reading) == {"/": 5}
+        assert (reading.worker_starts, reading.worker_deaths, reading.shared) == (1, 0, True)
+
+
+def _follows_with(worker: _Follower, spare: int) -> bool:
+    """Beat with so many descriptors to spare, of what can be used up; tell whether it moved."""
+    segment = worker.ledger.segment
+    assert segment is not None
+    segment.header[layout.HEADER_SLOTS_USED] = 64  # as if so many had ever lived
+    free = sorted(set(range(256)) - {int(fd.name) for fd in Path("/proc/self/fd").iterdir()})
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free[spare], hard))
+    try:
+        worker.beat_at_once()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return worker.ledger.segment is not segment
 
 
 # -- without a slot ------------------------------------------------------------------------------
@@ -295,6 +365,40 @@ def test_an_instance_with_a_live_slot_is_kept(tmp_path: Path) -> None:
         assert worker.call(_Follower.beat_at_once) == []
     with _worker(tmp_path, "next"):
         assert "orphaned.ledger" not in _files(tmp_path)
+
+
+def test_an_instance_is_its_new_servers_once_the_old_one_has_ended(tmp_path: Path) -> None:
+    """Though a worker of the old one was the last to come, and then nobody lives who has a slot."""
+    with _worker(tmp_path) as new:
+        new.call(Recorder.serve, "/", 3)
+        with _worker(tmp_path, server=GONE) as old:
+            old.call(Recorder.serve, "/", 2)
+        new.call(Recorder.beat)
+    with _worker(tmp_path, "next"):
+        assert "one.ledger" in _files(tmp_path)
+    with _worker(tmp_path) as worker:
+        assert requests(worker.call(Recorder.read)) == {"/": 5}
+
+
+def test_an_instance_whose_port_is_served_is_kept(tmp_path: Path) -> None:
+    """By the process beside the workers, while none of them lives."""
+    with _worker(tmp_path, "shown", server=GONE) as worker:
+        worker.call(Recorder.serve)
+        with Child(lambda: _beside(tmp_path)) as sidecar:
+            worker.kill()
+            with _worker(tmp_path, "next"):
+                assert "shown.ledger" in _files(tmp_path)
+            sidecar.kill()
+        with _worker(tmp_path, "next"):
+            assert "shown.ledger" not in _files(tmp_path)
+
+
+def _beside(place: Path) -> Onlooker:
+    onlooker = Onlooker(place, this_instance("shown", server=GONE))
+    onlooker.follow()
+    assert onlooker.segment is not None
+    assert onlooker.segment.claim_port()
+    return onlooker
 
 
 def test_the_sockets_own_ledger_is_kept_whoever_its_server_was(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from otelmon import faults
 from otelmon.ledger.locks import Lease
+from tests.forks import forks_during
 from tests.free_ports import free_port
 from tests.gunicorn_server import ask
 from tests.ports import Clock, kept_alive, listening, new, serving
@@ -108,6 +109,22 @@ def test_a_forked_child_holds_neither_the_port_nor_its_connections(tmp_path: Pat
             assert client.recv(1) == b""
             with listening(number):
                 pass
+
+
+def test_a_port_that_is_opened_during_a_fork_is_let_go_and_opened_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A child that has the socket and cannot know of it does not keep the port."""
+    number = free_port()
+    port = new(number)
+    with forks_during(os.set_inheritable) as set_inheritable:
+        monkeypatch.setattr(os, "set_inheritable", set_inheritable)
+        port.tick(None)
+        assert port.state["state"] == "elsewhere"
+        with listening(number):
+            pass
+        with serving(port):
+            assert ask(number, "/").text == "hello"
 
 
 def test_what_a_child_forgets_is_its_own_copy_of_the_state() -> None:

@@ -158,6 +158,28 @@ def test_a_process_whose_slot_another_had_takes_it_anew(tmp_path: Path) -> None:
         worker.ledger.close()
 
 
+def test_a_process_gives_back_the_slot_that_another_has_had(tmp_path: Path) -> None:
+    """Where another slot is free: the dead one's is shown as dead, what it had in flight as lost."""
+    with Child(lambda: Recorder(tmp_path, this_instance())) as first:
+        worker = Recorder(tmp_path, this_instance())
+        try:
+            assert worker.slot() == 1
+            (tmp_path / "one.slots").read_bytes()
+            with Child(lambda: Recorder(tmp_path, this_instance())) as other:
+                assert other.call(Recorder.slot) == 1
+                other.call(Recorder.begin, 3)
+                first.kill()
+                other.kill()
+            worker.ledger.beat(draining=False)
+            assert worker.slot() == 0
+            with Child(lambda: Recorder(tmp_path, this_instance())) as reader:
+                assert reader.call(Recorder.slot) == 1
+                seen = reader.call(Recorder.read)
+            assert (seen.lost, seen.in_flight, seen.worker_deaths) == (3, 0, 3)
+        finally:
+            worker.ledger.close()
+
+
 def neighbour(place: Path, identity: Identity) -> Ledger:
     """Serve beside the parent."""
     ledger = Ledger()

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 import stat
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from otelmon.errors import LedgerError
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+# What has descriptors of its own, and is never to close them.
+_kept: Final[list[object]] = []
 
 
 def candidates(*, chosen: str | None, runtime_dir: str | None, tmp_dir: str) -> list[Path]:
@@ -85,3 +91,36 @@ def open_private(path: Path, flags: int) -> int:
         os.close(fd)
         raise LedgerError(f"{path} is not a regular file of user {os.geteuid()}.")
     return fd
+
+
+def is_open_on(fd: int, wanted: os.stat_result) -> bool:
+    """Tell whether a descriptor is still that of a file, as `os.fstat` told of it when it was opened.
+
+    An application may close numbers that it has not opened, as daemons do, and get them again for
+    files and sockets of its own.
+    """
+    try:
+        return os.path.samestat(os.fstat(fd), wanted)
+    except OSError:
+        return False
+
+
+def close_own(fd: int, wanted: os.stat_result) -> bool:
+    """Close a descriptor unless it is another file's by now; tell whether it was the wanted one's."""
+    own = is_open_on(fd, wanted)
+    if own:
+        os.close(fd)
+    return own
+
+
+def mapped(fd: int, length: int, *, at: int = 0, access: int = mmap.ACCESS_DEFAULT) -> mmap.mmap:
+    """Map a part of a file; from Python 3.13 on the map has no descriptor of its own."""
+    if sys.version_info >= (3, 13):
+        return mmap.mmap(fd, length, access=access, offset=at, trackfd=False)
+    return mmap.mmap(fd, length, access=access, offset=at)
+
+
+def keep_mapped(*maps: object) -> None:
+    """Never free these, which would close numbers that are others' by now: see `is_open_on`."""
+    if sys.version_info < (3, 13):
+        _kept.extend(maps)

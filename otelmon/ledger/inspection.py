@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Self
 
 from otelmon.errors import LedgerError
 from otelmon.ledger import layout, reader
-from otelmon.ledger.files import open_private
 from otelmon.ledger.identity import Process, boot_id, network_namespace
 from otelmon.ledger.keys import Keys
 from otelmon.ledger.locks import RangeLocks, has_open
@@ -40,7 +39,7 @@ class _ReadOnlySegment(SharedSegment):
         self.path = path
         self._blocks = {}
         self._slots = {}
-        self._fd = open_private(path, os.O_RDONLY)
+        self._open(os.O_RDONLY)
         try:
             self._judge()
             self._use(self._mapped(layout.SLOTS_AT, at=0))

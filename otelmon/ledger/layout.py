@@ -115,8 +115,8 @@ FILE_BYTES: Final = SLOTS_AT + SLOTS * SLOT_BYTES
 # Disk or tmpfs space is taken in steps of this many bytes, before anything is written there.
 STEP_BYTES: Final = 64 * 1024
 
-# Words of the header, beside those of TWINS and RINGS. Of these, all but HEADER_PRIVATE_BEAT and what the
-# keeper alone writes are written under a lock.
+# Words of the header, beside those of TWINS and RINGS. Of these, all but HEADER_PRIVATE_BEAT, HEADER_SERVER_*
+# once their process has ended, and what the keeper alone writes are written under a lock.
 HEADER_KEYS_END: Final = 8  # bytes of the key table that are published
 HEADER_NEXT_COUNT: Final = 9  # first lane that belongs to no series yet
 HEADER_NEXT_VALUE: Final = 10

@@ -13,7 +13,7 @@ from otelmon.ledger.fault_counts import FaultCounts
 from otelmon.ledger.hold import Hold
 from otelmon.ledger.keys import SERIES_LIMIT, TOTAL_LIMIT, Keys
 from otelmon.ledger.moving import Early, move
-from otelmon.ledger.opening import mark_private, opened
+from otelmon.ledger.opening import mark_private, opened, sign, vouch
 from otelmon.ledger.requests import DURATION
 from otelmon.ledger.segment import Segment
 
@@ -32,6 +32,10 @@ log = logging.getLogger("otelmon")
 
 # How often a process without a slot tries to get one.
 _JOIN_SECONDS: Final = 10.0
+_LOST: Final = (
+    "This process has lost slot {}: another one has it, too, or the application has closed the "
+    "descriptors of the ledger's files."
+)
 # How long the end of a process waits for a beat that is under way.
 _END_SECONDS: Final = 1.0
 
@@ -83,10 +87,13 @@ class Ledger:
 
     def _take_up(self, hold: Hold) -> Pen:
         # All at once: a thread that reads meanwhile must know its own slot, which no lock tells.
-        self._hold = hold
+        old, self._hold = self._hold, hold
         assert hold.pen is not None
         self.pen = hold.pen
         self._early.hand_over(hold)
+        if old is not None and not hold.segment.has_locks_of(old.segment):
+            # Not before: while there is nothing else, readers are to see who lives in this one.
+            old.segment.close()
         return hold.pen
 
     def _claim_at(self, home: Home, capacity: int) -> Hold:
@@ -94,19 +101,13 @@ class Ledger:
         if old is not None and old.pen is None:
             # A forked child's, inherited: closed later, it would take the child's new locks along.
             old.segment.close()
-            old = None
         with opened(*home) as segment:
             try:
                 hold = self._claim(segment, capacity)
             except BaseException:
                 segment.close()
                 raise
-            server = home.identity.server
-            segment.header[layout.HEADER_SERVER_PID] = server.pid
-            segment.header[layout.HEADER_SERVER_START] = server.start
-        if old is not None and not segment.has_locks_of(old.segment):
-            # Not before: while no other file can be had, readers are to see who lives in this one.
-            old.segment.close()
+            sign(segment.header, home.identity.server)
         return hold
 
     def _claim(self, segment: Segment, capacity: int = 0) -> Hold:
@@ -169,6 +170,7 @@ class Ledger:
         if hold is None or hold.pen is None:
             return
         if home is not None and not hold.segment.replaced():
+            vouch(hold.segment.header, home.identity.server)
             hold = self._kept(hold, hold.pen)
         if home is not None and (hold.segment.replaced() or not hold.segment.shared):
             self._join(hold, home)
@@ -188,11 +190,12 @@ class Ledger:
         """Return the hold, or one of no slot, from which `_join` goes on, if another has the slot.
 
         That is so where the application itself has opened and closed the file of the locks. What
-        this process has counted until then stays where it is.
+        this process has counted until then stays where it is; the locks are given back, for by
+        them another one that has died since would be shown as alive.
         """
         if hold.segment.keep(pen.number) or self._hold is not hold:  # closed meanwhile
             return hold
-        faults.report("ledger", LedgerError(f"Another process has slot {pen.number}, too."))
+        faults.report("ledger", LedgerError(_LOST.format(pen.number)))
         pen.lay_down()
         self._take_up(self._claim(Segment(), hold.capacity))
         return self.holding()
@@ -226,10 +229,11 @@ class Ledger:
         fresh = self._take_up(self._claim_at(home, hold.capacity))
         taken = hold.pen.handed_over()
         known = hold.keys.series()
+        move(taken, known, self.holding())
+        # Behind what was finished: killed in between, it would seem to have had all that in flight.
         done = reader.finished(taken.counts, (s for s in known if s.instrument == DURATION))
         started = taken.counts[layout.LANE_STARTED]
         fresh.add([(layout.LANE_STARTED, started), (layout.LANE_LOST, max(0, started - done))])
-        move(taken, known, self.holding())
 
     def forget(self) -> None:
         """Be without a pen, as a forked child must: the slot is its parent's.

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from otelmon.errors import LedgerError
-from otelmon.ledger.files import open_private
+from otelmon.ledger.files import close_own, is_open_on, open_private
+from otelmon.ledger.forks import FORKS
 from otelmon.threads import Alarm, original
 
 
@@ -56,11 +57,17 @@ class RangeLocks:
     def __init__(self, path: Path, *, create: bool = True) -> None:
         """Open the lock file; without *create* one that is there, only to ask who owns what."""
         self._fd = open_private(path, os.O_RDWR | os.O_CREAT if create else os.O_RDONLY)
+        self._file: Final = os.fstat(self._fd)
 
     @property
     def inode(self) -> int:
         """Return what tells the file from another one of the same name."""
-        return os.fstat(self._fd).st_ino
+        return self._file.st_ino
+
+    @property
+    def intact(self) -> bool:
+        """Tell whether the file is open here, and nobody has closed its descriptor."""
+        return is_open_on(self._fd, self._file)
 
     def take(self, byte: int) -> bool:
         """Own *byte* from now on, unless another process does, or the file was closed here."""
@@ -82,7 +89,8 @@ class RangeLocks:
 
     def give(self, byte: int) -> None:
         """Own *byte* no longer."""
-        fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, byte)
+        if self._fd != _CLOSED:  # else it went with the file
+            fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, byte)
 
     def owned(self, byte: int, length: int = 1) -> bool:
         """Tell whether *another* process owns any of the bytes; one's own never count."""
@@ -106,7 +114,7 @@ class RangeLocks:
         """Give everything back."""
         # The number first: once closed it may belong to a file of the application's.
         fd, self._fd = self._fd, _CLOSED
-        os.close(fd)
+        close_own(fd, self._file)
 
 
 def has_open(path: Path) -> bool:
@@ -119,14 +127,8 @@ def has_open(path: Path) -> bool:
         wanted = path.stat()
     except FileNotFoundError:
         return False
-    return any(_is_open_on(int(fd.name), wanted) for fd in Path("/proc/self/fd").iterdir())
-
-
-def _is_open_on(fd: int, wanted: os.stat_result) -> bool:
     # What lists them is among them, and another thread may close one meanwhile.
-    with contextlib.suppress(OSError):
-        return os.path.samestat(os.fstat(fd), wanted)
-    return False
+    return any(is_open_on(int(fd.name), wanted) for fd in Path("/proc/self/fd").iterdir())
 
 
 class Lease:
@@ -140,6 +142,7 @@ class Lease:
         """Name the file; it is made at the first try."""
         self._path = path
         self._fd: int | None = None
+        self._file: os.stat_result
 
     @property
     def held(self) -> bool:
@@ -148,9 +151,10 @@ class Lease:
 
     def take(self) -> bool:
         """Try to get the duty without waiting; return whether it is held now."""
-        if self._fd is not None and not self._replaced(self._fd):
+        if self._fd is not None and self._in_place(self._fd):
             return True
         self.give()
+        moment = FORKS.moment()
         fd = open_private(self._path, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -159,8 +163,12 @@ class Lease:
             if isinstance(error, BlockingIOError):
                 return False
             raise
-        self._fd = fd
-        return True
+        self._file, self._fd = os.fstat(fd), fd
+        if FORKS.since(moment):
+            # A child that was forked before there was anything to forget shares the lock, and would
+            # have it beyond this process's death.
+            self.give()
+        return self.held
 
     def note(self, text: str) -> None:
         """Leave a word for the other processes in the lease's file; the holder alone may."""
@@ -181,21 +189,23 @@ class Lease:
     def give(self) -> None:
         """Leave the duty to others."""
         if self._fd is not None:
-            fcntl.flock(self._fd, fcntl.LOCK_UN)
+            if is_open_on(self._fd, self._file):
+                fcntl.flock(self._fd, fcntl.LOCK_UN)
             self.forget()
 
     def forget(self) -> None:
         """Drop the inherited descriptor, leaving the lock to the parent."""
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            close_own(fd, self._file)
 
-    def _replaced(self, fd: int) -> bool:
-        """Tell whether the file was removed: then another may hold a lock of the same name."""
+    def _in_place(self, fd: int) -> bool:
+        """Tell whether the file is there and open: else another may hold a lock of the same name."""
         try:
-            return not os.path.samestat(os.fstat(fd), self._path.stat())
+            found = self._path.stat()
         except FileNotFoundError:
-            return True
+            return False
+        return os.path.samestat(found, self._file) and is_open_on(fd, self._file)
 
 
 @contextlib.contextmanager

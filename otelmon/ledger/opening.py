@@ -19,7 +19,7 @@ from otelmon.ledger.files import open_private, prepare
 from otelmon.ledger.identity import Process
 from otelmon.ledger.locks import RangeLocks, directory_lock, has_open
 from otelmon.ledger.quota_file import QuotaFile
-from otelmon.ledger.segment import SharedSegment
+from otelmon.ledger.segment import LOCKS, SharedSegment
 
 
 if TYPE_CHECKING:
@@ -48,9 +48,7 @@ class _Kind(NamedTuple):
     suffixes: tuple[str, ...]  # of all files that go with it
 
 
-_LEDGER: Final = _Kind(
-    "*.ledger", layout.MAGIC, ".slots", layout.SLOTS, (*_MEMORY, ".duty", ".port")
-)
+_LEDGER: Final = _Kind("*.ledger", layout.MAGIC, ".slots", LOCKS, (*_MEMORY, ".duty", ".port"))
 _QUOTAS: Final = _Kind(
     "*.limits", quotas.MAGIC, ".stripes", quotas.STRIPES + 1, (".limits", ".stripes")
 )
@@ -123,6 +121,19 @@ def _open(path: Path, identity: Identity) -> SharedSegment:
         # Nor are the duties' locks removed: their holders would go on beside the next ones.
         remove(path, _MEMORY)
         return SharedSegment(path, header=header)
+
+
+def sign(header: memoryview[int], server: Process) -> None:
+    """Name the process whose end is the end of the instance."""
+    header[layout.HEADER_SERVER_PID] = server.pid
+    header[layout.HEADER_SERVER_START] = server.start
+
+
+def vouch(header: memoryview[int], server: Process) -> None:
+    """Name *server* if the one that is named has ended: after an upgrade that may be the old one."""
+    named = Process(header[layout.HEADER_SERVER_PID], header[layout.HEADER_SERVER_START])
+    if named != server and not named.alive:
+        sign(header, server)
 
 
 def mark_private(place: Path, identity: Identity) -> None:

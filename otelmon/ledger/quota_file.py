@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from otelmon.errors import LedgerError
 from otelmon.ledger import layout
-from otelmon.ledger.files import open_private
+from otelmon.ledger.files import keep_mapped, mapped, open_private
 from otelmon.ledger.locks import RangeLocks
 from otelmon.ledger.quotas import FILE_BYTES, MAGIC, SECRET_AT, SECRET_BYTES, STRIPES, Quotas
 from otelmon.ledger.stripes import Stripes
@@ -55,7 +55,7 @@ class QuotaFile:
         try:
             _prepare(fd, path, identity)
             self._found = os.fstat(fd)
-            memory = mmap.mmap(fd, FILE_BYTES)
+            memory = mapped(fd, FILE_BYTES)
         finally:
             os.close(fd)
         header = memoryview(memory)[: layout.PAGE].cast("Q")
@@ -66,11 +66,14 @@ class QuotaFile:
         self.quotas = Quotas(memory, Stripes(STRIPES, locks))
         """The records"""
         # With the last thread that counts there, not before.
-        self._end = weakref.finalize(self.quotas, locks.close)
+        self._end = weakref.finalize(self.quotas, _let_go, locks, memory)
         self._end.atexit = False
+        self._locks = locks
 
     def replaced(self) -> bool:
-        """Tell whether the file was removed, or another lies in its place."""
+        """Tell whether it must be opened anew: removed, another in its place, or its locks closed."""
+        if not self._locks.intact:
+            return True
         try:
             found = self._path.lstat()
         except OSError:
@@ -80,6 +83,12 @@ class QuotaFile:
     def close(self) -> None:
         """Let go of the locks at once, as a forked child must before it opens the file for itself."""
         self._end()
+
+
+def _let_go(locks: RangeLocks, memory: mmap.mmap) -> None:
+    if not locks.intact:
+        keep_mapped(memory)
+    locks.close()
 
 
 def _prepare(fd: int, path: Path, identity: Identity) -> None:

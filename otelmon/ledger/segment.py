@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otelmon.errors import LedgerError
 from otelmon.ledger import layout
-from otelmon.ledger.files import open_private
+from otelmon.ledger.files import close_own, is_open_on, keep_mapped, mapped, open_private
 from otelmon.ledger.locks import RangeLocks
 
 
@@ -26,6 +26,8 @@ _BLOCK: Final = 8
 _KEYS_LOCK: Final = layout.SLOTS
 _LIVE_LOCKS: Final = layout.SLOTS + 1
 _PORT_LOCK: Final = 2 * layout.SLOTS + 1
+LOCKS: Final = 2 * layout.SLOTS + 2
+"""How many bytes of the file of the locks mean something"""
 # New series are rare. Who holds the lock needs some 50 us, but on a busy machine it may wait for a
 # processor meanwhile; whoever cannot get it even so uses the overflow series for now.
 _KEYS_SECONDS: Final = 0.25
@@ -171,7 +173,7 @@ class SharedSegment(Segment):
         self.path = path
         self._blocks: dict[int, memoryview] = {}
         self._slots = {}
-        self._fd = open_private(path, os.O_RDWR | os.O_CREAT)
+        self._open(os.O_RDWR | os.O_CREAT)
         try:
             self._prepare(header)
             self._use(self._mapped(layout.SLOTS_AT, at=0))
@@ -179,6 +181,10 @@ class SharedSegment(Segment):
         except BaseException:
             os.close(self._fd)
             raise
+
+    def _open(self, flags: int) -> None:
+        self._fd = open_private(self.path, flags)
+        self._file = os.fstat(self._fd)
 
     def _prepare(self, header: layout.Header) -> None:
         if os.fstat(self._fd).st_size == 0:
@@ -212,6 +218,7 @@ class SharedSegment(Segment):
 
     def take_space(self, at: int, length: int) -> None:
         """Take file space now: a store to a page that a full tmpfs cannot give kills by SIGBUS."""
+        self._must_be_open()
         os.posix_fallocate(self._fd, at, length)
 
     def slot(self, number: int) -> SlotView:
@@ -223,15 +230,23 @@ class SharedSegment(Segment):
 
     def _block(self, number: int) -> memoryview:
         if number not in self._blocks:
-            if self._fd == _CLOSED:
-                raise LedgerError(f"The ledger {self.path} was closed by this process.")
+            self._must_be_open()
             length = _BLOCK * layout.SLOT_BYTES
             at = layout.SLOTS_AT + number * length
             self._blocks[number] = self._mapped(length, at=at)
         return self._blocks[number]
 
     def _mapped(self, length: int, *, at: int) -> memoryview:
-        return memoryview(mmap.mmap(self._fd, length, access=self.access, offset=at))
+        return memoryview(mapped(self._fd, length, at=at, access=self.access))
+
+    def _must_be_open(self) -> None:
+        if not is_open_on(self._fd, self._file):
+            raise LedgerError(f"The ledger {self.path} was closed by this process.")
+
+    @property
+    def _intact(self) -> bool:
+        """Tell whether both files are open here, and nobody has closed their descriptors."""
+        return is_open_on(self._fd, self._file) and self._locks.intact
 
     def claim(self, number: int) -> bool:
         """Take the slot's first lock, which keeps others from claiming it."""
@@ -244,8 +259,11 @@ class SharedSegment(Segment):
     def keep(self, number: int) -> bool:
         """Take both locks again, for they are gone if anybody here has closed the locks' file.
 
-        Another process may have come and gone meanwhile; the slot tells who was its last owner.
+        Another process may have come and gone meanwhile; the slot tells who was its last owner. Nor
+        is it kept if the application has closed the descriptors themselves.
         """
+        if not self._intact:
+            return False
         taken = self._locks.take(number) and self._locks.take(_LIVE_LOCKS + number)
         return taken and self.slot(number).head[layout.HEAD_PID] == os.getpid()
 
@@ -264,7 +282,7 @@ class SharedSegment(Segment):
     @contextlib.contextmanager
     def appending(self) -> Iterator[bool]:
         """Hold the key table's lock."""
-        if self._fd == _CLOSED:
+        if not self._intact:
             yield False
             return
         with self._locks.held(_KEYS_LOCK, seconds=_KEYS_SECONDS) as taken:
@@ -278,7 +296,7 @@ class SharedSegment(Segment):
             found = self.path.lstat()
         except OSError:
             return True
-        return not (stat.S_ISREG(found.st_mode) and os.path.samestat(found, os.fstat(self._fd)))
+        return not (stat.S_ISREG(found.st_mode) and os.path.samestat(found, self._file))
 
     def has_locks_of(self, other: Segment) -> bool:
         """Compare the files of the locks."""
@@ -290,14 +308,16 @@ class SharedSegment(Segment):
         return self._locks.inode
 
     def close(self) -> None:
-        """Let go of every lock."""
+        """Let go of every lock; slots that were used can be read on, if there are descriptors for it."""
         if self._fd != _CLOSED:
-            for number in range(min(self.header[layout.HEADER_SLOTS_USED], layout.SLOTS)):
-                self.slot(number)  # so that it can be read on
+            with contextlib.suppress(OSError, LedgerError):
+                for number in range(min(self.header[layout.HEADER_SLOTS_USED], layout.SLOTS)):
+                    self.slot(number)
             # The number first: once closed it may belong to a file of the application's.
             fd, self._fd = self._fd, _CLOSED
             self._locks.close()
-            os.close(fd)
+            if not close_own(fd, self._file):
+                keep_mapped(self._common, *self._blocks.values())
 
 
 def _view(slot: memoryview) -> SlotView:

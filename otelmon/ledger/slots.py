@@ -90,11 +90,15 @@ def _take(segment: Segment, number: int, lanes: _Lanes, needed: int) -> None:
 
 
 def _settle(counts: memoryview, known: list[Series]) -> None:
-    """Count what the slot's last owner had in flight as lost, by one store."""
+    """Count what the slot's last owner had in flight as lost, by one store.
+
+    One that was killed while it moved here may have finished more than it had started so far.
+    """
     lanes = counts.tolist()
     done = reader.finished(lanes, (s for s in known if s.instrument == DURATION))
-    lost = lanes[layout.LANE_STARTED] - done
-    counts[layout.LANE_LOST] = max(lanes[layout.LANE_LOST], lost)
+    lost = max(lanes[layout.LANE_LOST], lanes[layout.LANE_STARTED] - done)
+    counts[layout.LANE_LOST] = lost
+    counts[layout.LANE_STARTED] = max(lanes[layout.LANE_STARTED], done + lost)
 
 
 def _inherit(counts: memoryview, known: list[Series]) -> None:
