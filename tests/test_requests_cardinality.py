@@ -14,6 +14,7 @@ from otelmon.ledger.requests import ALL, DURATION, FIRST_BYTE
 from otelmon.middleware import cells
 from otelmon.middleware.cells import METHODS, status_code
 from otelmon.middleware.requests import RequestMetrics
+from otelmon.middleware.routes.template import ROUTE
 from tests.apps.bodies import TEXT, answering
 from tests.wsgi_driver import Measured, Row, environ, serve
 
@@ -232,9 +233,15 @@ def test_a_route_that_cannot_be_looked_up_is_lost_not_in_flight(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A request that cannot be booked is passed on, counted as lost, and logged once."""
-    measured = Measured(routed)
 
-    seen = [measured.ask(to(["no", "key"])) for _ in range(3)]
+    def misled(request: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        answer = routed(request, start_response)
+        request[ROUTE] = ["no", "key"]
+        return answer
+
+    measured = Measured(misled)
+
+    seen = [measured.ask(to("/orders")) for _ in range(3)]
 
     assert [one.body for one in seen] == [b"x"] * 3
     reading = measured.reading()
