@@ -53,7 +53,7 @@ class Contender:
 
     def record(self, sets: range) -> None:
         """Make one observation in each of *sets*."""
-        raise NotImplementedError
+        raise NotImplementedError  # each library's own, as is the answer
 
     def text(self) -> bytes:
         """Answer a scrape."""

@@ -67,6 +67,7 @@ class Daemon:
 
     def is_ready(self) -> bool:
         """Tell whether it serves."""
+        # Each kind of program says so in its own way; who waits for something else starts by itself.
         raise NotImplementedError
 
     def kill(self) -> None:
